@@ -5,7 +5,6 @@ import PackageDescription
 let strict: [SwiftSetting] = [
     .unsafeFlags(["-warnings-as-errors"]),
     .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
 ]
 
 func part(_ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil) -> Target {

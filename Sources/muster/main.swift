@@ -1,7 +1,2 @@
-import ArgumentParser
 import DrillCore
-import DrillHost
-import DrillObjects
-import DrillPostgres
-import DrillReports
 print("muster")

@@ -1,0 +1,80 @@
+import Foundation
+
+/// One candidate of a catalog, and whether it can be drilled.
+package struct BackupSet: Sendable {
+    package enum State: Sendable, Hashable {
+        case usable
+        /// Incomplete, and its newest file is younger than `settle`: passed over with a note.
+        case beingWritten(String)
+        /// Not to be drilled and no fault of the backup: dated in the future, a name that does not match. A note.
+        case passedOver(String)
+        /// Incomplete or broken: a `restore` finding when it is the newest.
+        case unusable(String)
+    }
+
+    /// Its own name or label.
+    package var id: String
+    /// The instant that its name or catalog states; nil where there is none.
+    package var time: Date?
+    /// For a person.
+    package var place: String
+    package var folder: (any BackupFolder)?
+    package var state: State
+    /// Whole sentences for `muster sets` and the report.
+    package var notes: [String]
+    package var sizeBytes: Int64?
+    /// What the catalog of a tool says besides (timeline, LSN …), for `muster sets`.
+    package var facts: [(name: String, value: String)]
+
+    package init(
+        id: String, time: Date?, place: String, folder: (any BackupFolder)? = nil, state: State = .usable,
+        notes: [String] = [], sizeBytes: Int64? = nil, facts: [(name: String, value: String)] = []
+    ) {
+        self.id = id
+        self.time = time
+        self.place = place
+        self.folder = folder
+        self.state = state
+        self.notes = notes
+        self.sizeBytes = sizeBytes
+        self.facts = facts
+    }
+}
+
+/// What looking at one component of a set found, without restoring it.
+package struct ComponentState: Sendable {
+    package enum State: Sendable, Hashable {
+        case usable
+        /// Something is not there (yet): no dump, an empty dump, no object tree.
+        case incomplete(String)
+        /// There, but broken.
+        case unusable(String)
+    }
+    package var state: State
+    package var notes: [String] = []
+    package var sizeBytes: Int64?
+    /// Where the component itself states it (a dump's header): the instant of its snapshot.
+    package var takenAt: Date?
+    package init(_ state: State, notes: [String] = [], sizeBytes: Int64? = nil, takenAt: Date? = nil) {
+        self.state = state
+        self.notes = notes
+        self.sizeBytes = sizeBytes
+        self.takenAt = takenAt
+    }
+}
+
+/// Lists backup sets, newest first by their own time.
+package protocol BackupCatalog: Sendable {
+    /// For a person.
+    var place: String { get }
+    /// Every candidate, also those that cannot be used, with the reason. Throws where the catalog cannot be read.
+    func sets() async throws -> [BackupSet]
+}
+
+/// The instant asked for.
+package enum RecoveryTarget: Sendable, Hashable {
+    case latest
+    case instant(Date)
+    case lsn(String)
+    case name(String)
+}

@@ -1,0 +1,33 @@
+import Foundation
+import Logging
+
+/// What lies outside the process. Parts reach clocks, child processes and the network only through here.
+package struct DrillEnvironment: Sendable {
+    package var clock: any DrillClock
+    package var processes: any ProcessLauncher
+    package var http: any HTTPTransport
+    /// The environment variables of this process, as they were at its start.
+    package var variables: [String: String]
+    package var log: Logger
+    package var hostName: String
+
+    package init(
+        clock: any DrillClock, processes: any ProcessLauncher, http: any HTTPTransport, variables: [String: String],
+        log: Logger, hostName: String
+    ) {
+        self.clock = clock
+        self.processes = processes
+        self.http = http
+        self.variables = variables
+        self.log = log
+        self.hostName = hostName
+    }
+}
+
+package protocol DrillClock: Sendable {
+    /// The wall clock, UTC.
+    func now() -> Date
+    /// Seconds since some fixed instant, never set back: what spans are measured with.
+    func monotonicSeconds() -> Double
+    func sleep(for duration: Duration) async throws
+}

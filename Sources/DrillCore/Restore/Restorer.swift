@@ -1,0 +1,90 @@
+import Foundation
+
+/// One kind of database backup: how a set's component is looked at, and how it comes back.
+package protocol Restorer: Sendable {
+    /// The word in the drill file.
+    static var kind: String { get }
+    /// What `backup.database` may hold beside `kind`.
+    static var shape: SettingsShape { get }
+    init(_ settings: SettingsReader, _ context: PartContext) throws
+
+    /// `maintenance_window`, `point_in_time`, `snapshot` or `restored`, for the ledger.
+    var strategy: String { get }
+    /// The tool's own catalog; nil where sets are folders below `backup.sets` or where there is one fixed set.
+    func catalog() throws -> (any BackupCatalog)?
+    /// Looks without restoring: is it there, is it whole as far as can be told cheaply, when was it taken?
+    func examine(_ set: BackupSet) async throws -> ComponentState
+    /// What `muster plan` says would be created and done. Whole sentences.
+    func plan(_ set: BackupSet) async throws -> [String]
+    /// Restores into scratch. Throws `backupUnusable` where the backup is at fault, other codes where it is not.
+    /// The server or database it made is gone when `use` has returned or thrown, whatever happened.
+    func withRestored<Result: Sendable>(
+        _ set: BackupSet, to target: RecoveryTarget, in scratch: Scratch?, progress: any ProgressSink,
+        _ use: @Sendable (Restored) async throws -> Result
+    ) async throws -> Result
+}
+
+/// What a restorer made.
+package struct Restored: Sendable {
+    package var database: any RestoredDatabase
+    /// The instant really reached, read from the restored data or the backup's own header; nil where it cannot be known.
+    package var recoveryPoint: Date?
+    /// Whole sentences for the report: relaxations, waivers, what flatters the RTO, what could not be sealed.
+    package var notes: [String]
+    /// Rows each restored table got, by `schema.table`, where known.
+    package var rowCounts: [(table: String, rows: Int64)]
+    /// Tool logs and other evidence, by file name, to be kept in the run's folder.
+    package var logs: [String: String]
+
+    package init(
+        database: any RestoredDatabase, recoveryPoint: Date?, notes: [String] = [],
+        rowCounts: [(table: String, rows: Int64)] = [], logs: [String: String] = [:]
+    ) {
+        self.database = database
+        self.recoveryPoint = recoveryPoint
+        self.notes = notes
+        self.rowCounts = rowCounts
+        self.logs = logs
+    }
+}
+
+/// One kind of object backup.
+package protocol ObjectBackup: Sendable {
+    static var kind: String { get }
+    /// What an element of `backup.objects` may hold beside `kind` and `bucket`.
+    static var shape: SettingsShape { get }
+    init(bucket: String, _ settings: SettingsReader, _ context: PartContext) throws
+
+    /// As rows name it.
+    var bucket: String { get }
+    /// Whether this bucket, as of the set or of now, can be looked at. A source that does not answer is thrown as `couldNotLook`.
+    func examine(_ set: BackupSet) async throws -> ComponentState
+    /// What `muster plan` says it would ask and cost. Whole sentences.
+    func plan(_ set: BackupSet) async throws -> [String]
+    /// The objects as of the recovery point. `scratch` is where copies may be made; nothing is copied for a view.
+    func open(_ set: BackupSet, recoveryPoint: Date?, in scratch: Scratch?) async throws -> any ObjectStore
+}
+
+/// What a part gets beside its own settings.
+package struct PartContext: Sendable {
+    package var environment: DrillEnvironment
+    /// Absolute; relative paths in the drill file start here.
+    package var drillFileDirectory: String
+    /// Whether `backup.sets` is there: then paths in components are relative to the set's folder.
+    package var hasSets: Bool
+    /// The scratch settings of the drill.
+    package var scratch: ScratchSettings
+    /// The origins (endpoints) that the drill file names, for URLs in rows.
+    package var tuning: [String: String]
+
+    package init(
+        environment: DrillEnvironment, drillFileDirectory: String, hasSets: Bool, scratch: ScratchSettings,
+        tuning: [String: String] = [:]
+    ) {
+        self.environment = environment
+        self.drillFileDirectory = drillFileDirectory
+        self.hasSets = hasSets
+        self.scratch = scratch
+        self.tuning = tuning
+    }
+}
