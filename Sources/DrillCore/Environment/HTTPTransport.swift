@@ -13,11 +13,25 @@ package struct HTTPRequest: Sendable {
     package var timeout: Duration = .seconds(300)
     /// A response body larger than this is an error; nil where the body is streamed and counted by the receiver.
     package var bodyLimitBytes: Int = 64 << 20
+    /// Whom to believe over TLS; connections are shared only among requests with the same trust.
+    package var trust = HTTPTrust()
 
     package init(_ method: Method, _ origin: HTTPOrigin, _ target: String) {
         self.method = method
         self.origin = origin
         self.target = target
+    }
+}
+
+/// Which certificates a server may show (X8).
+package struct HTTPTrust: Hashable, Sendable {
+    /// A PEM file used in place of the system's authorities; nil is the system's.
+    package var caFile: String?
+    /// False only where the drill file says `insecure: true`; the report then prints it as a waiver.
+    package var verifiesPeer: Bool
+    package init(caFile: String? = nil, verifiesPeer: Bool = true) {
+        self.caFile = caFile
+        self.verifiesPeer = verifiesPeer
     }
 }
 
