@@ -8,12 +8,14 @@ let strict: [SwiftSetting] = [
 ]
 
 func part(_ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil) -> Target {
-    .target(name: name, dependencies: dependencies + ["DrillCore", .product(name: "Logging", package: "swift-log")],
+    .target(
+        name: name, dependencies: dependencies + ["DrillCore", .product(name: "Logging", package: "swift-log")],
         path: path, swiftSettings: strict)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource] = []) -> Target {
-    .testTarget(name: name + "Tests", dependencies: [.target(name: name), "DrillTestKit"] + dependencies,
+    .testTarget(
+        name: name + "Tests", dependencies: [.target(name: name), "DrillTestKit"] + dependencies,
         resources: resources, swiftSettings: strict)
 }
 
@@ -43,15 +45,20 @@ let package = Package(
                 .product(name: "Yams", package: "Yams"), crypto,
                 .product(name: "HeapModule", package: "swift-collections"),
             ], swiftSettings: strict),
-        part("DrillHost", [
-            "CLibCurl", .product(name: "Subprocess", package: "swift-subprocess"),
-            .product(name: "SystemPackage", package: "swift-system"),
-        ]),
+        part(
+            "DrillHost",
+            [
+                "CLibCurl", .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ]),
         part("DrillPostgres", ["CLibPQ"]),
         part("DrillObjects", [crypto]),
-        part("DrillReports", [
-            .product(name: "GRDB", package: "GRDB.swift"), .product(name: "Mustache", package: "swift-mustache"), crypto,
-        ]),
+        part(
+            "DrillReports",
+            [
+                .product(name: "GRDB", package: "GRDB.swift"), .product(name: "Mustache", package: "swift-mustache"),
+                crypto,
+            ]),
         part("DrillTestKit", [crypto]),
         .executableTarget(
             name: "muster",

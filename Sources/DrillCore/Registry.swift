@@ -16,7 +16,9 @@ package struct Registry: Sendable {
     package mutating func register(_ type: any Probe.Type) { probes[type.kind] = type }
     package mutating func register(_ type: any BackupFolderKind.Type) { folders[type.scheme] = type }
     package mutating func register(_ type: any ScratchRemover.Type) { removers[type.itemKind] = type }
-    package mutating func register(scratchDatabase kind: String, _ shape: SettingsShape) { scratchDatabases[kind] = shape }
+    package mutating func register(scratchDatabase kind: String, _ shape: SettingsShape) {
+        scratchDatabases[kind] = shape
+    }
     package mutating func register(scratchObjects kind: String, _ shape: SettingsShape) { scratchObjects[kind] = shape }
 
     /// The shapes of a category, by kind.

@@ -22,7 +22,8 @@ package struct DrillFileSource: Sendable {
     package func unknown(_ noun: String, _ word: String, at path: String, known: [String], line: Int) -> DrillError {
         var hints = ["Known here: \(known.sorted().joined(separator: ", "))."]
         if let nearest = nearestWord(to: word, among: known) { hints.insert("Did you mean `\(nearest)`?", at: 0) }
-        return error("unknown \(noun) `\(printable(word.utf8))`\(path.isEmpty ? "" : " in \(path)")", line: line, hints: hints)
+        return error(
+            "unknown \(noun) `\(printable(word.utf8))`\(path.isEmpty ? "" : " in \(path)")", line: line, hints: hints)
     }
 
     /// A scalar's text with every `${NAME}` replaced; `$$` is a dollar sign. nil where the node is no scalar.

@@ -12,11 +12,12 @@ package struct SettingsReader: Sendable {
     package let path: String
 
     /// - Parameter extraKeys: Keys that somebody else reads from the same mapping, such as `kind` and `name`.
-    package init(_ node: SettingsNode, shape: SettingsShape, path: String, source: DrillFileSource, extraKeys: [String] = [])
-        throws
-    {
+    package init(
+        _ node: SettingsNode, shape: SettingsShape, path: String, source: DrillFileSource, extraKeys: [String] = []
+    ) throws {
         guard let mapping = node.mapping else {
-            throw source.error("\(path.isEmpty ? "the drill file" : path) must be a mapping of names to values", line: node.line)
+            throw source.error(
+                "\(path.isEmpty ? "the drill file" : path) must be a mapping of names to values", line: node.line)
         }
         var values: [String: SettingsNode] = [:]
         let known = shape.fields.map(\.name) + extraKeys
@@ -29,7 +30,8 @@ package struct SettingsReader: Sendable {
             values[name] = value
         }
         for field in shape.fields where field.isRequired && values[field.name] == nil {
-            throw source.error("\(path.isEmpty ? "" : path + ": ")`\(field.name)` is missing (\(field.help))", line: node.line)
+            throw source.error(
+                "\(path.isEmpty ? "" : path + ": ")`\(field.name)` is missing (\(field.help))", line: node.line)
         }
         self.values = values
         self.line = node.line

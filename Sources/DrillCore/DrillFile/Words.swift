@@ -1,6 +1,8 @@
 /// The known word that is nearest by edit distance, if it is near enough to be meant.
 package func nearestWord(to word: String, among known: [String]) -> String? {
-    let scored = known.map { (word: $0, distance: editDistance(Array(word.lowercased().utf8), Array($0.lowercased().utf8))) }
+    let scored = known.map {
+        (word: $0, distance: editDistance(Array(word.lowercased().utf8), Array($0.lowercased().utf8)))
+    }
     guard let best = scored.min(by: { ($0.distance, $0.word) < ($1.distance, $1.word) }) else { return nil }
     return best.distance <= max(2, word.utf8.count / 3) ? best.word : nil
 }
@@ -71,7 +73,9 @@ package func parseDuration(_ text: String) -> Duration? {
 }
 
 package func parsePercent(_ text: String) -> Double? {
-    guard text.hasSuffix("%"), let value = Double(text.dropLast()), value.isFinite, value >= 0, value <= 100 else { return nil }
+    guard text.hasSuffix("%"), let value = Double(text.dropLast()), value.isFinite, value >= 0, value <= 100 else {
+        return nil
+    }
     return value / 100
 }
 
@@ -81,7 +85,9 @@ package func parseByteCount(_ text: String) -> Int64? {
         "": 1, "B": 1, "kB": 1000, "KB": 1000, "MB": 1_000_000, "GB": 1_000_000_000, "TB": 1_000_000_000_000,
         "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
     ]
-    guard let count = strictInteger(String(digits)), let unit = units[String(text.dropFirst(digits.count))] else { return nil }
+    guard let count = strictInteger(String(digits)), let unit = units[String(text.dropFirst(digits.count))] else {
+        return nil
+    }
     let (product, overflow) = count.multipliedReportingOverflow(by: unit)
     return overflow ? nil : product
 }

@@ -1,6 +1,8 @@
 /// One HTTP request, its target already encoded: what is given here is what goes over the wire, dot segments and all (S10).
 package struct HTTPRequest: Sendable {
-    package enum Method: String, Sendable { case get = "GET", head = "HEAD", put = "PUT", post = "POST", delete = "DELETE" }
+    package enum Method: String, Sendable {
+        case get = "GET", head = "HEAD", put = "PUT", post = "POST", delete = "DELETE"
+    }
 
     package var method: Method
     package var origin: HTTPOrigin
@@ -76,7 +78,8 @@ package struct HTTPResponse: Sendable {
 /// A request that got no whole answer. A response with any status is an answer, not a failure.
 package struct HTTPFailure: Error, Sendable, CustomStringConvertible {
     package enum Kind: String, Sendable {
-        case cannotResolve, cannotConnect, tls, timedOut, tooSlow, reset, cutShort, tooLarge, malformed, refusedTarget, other
+        case cannotResolve, cannotConnect, tls, timedOut, tooSlow, reset, cutShort, tooLarge, malformed, refusedTarget,
+            other
     }
     package var kind: Kind
     /// Without the query string and without credentials.

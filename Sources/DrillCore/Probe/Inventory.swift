@@ -171,7 +171,9 @@ package protocol ObjectStore: Sendable {
     /// Reads all bytes of that object and hashes them. Throws ``ContentUnreadable`` where that is a finding.
     func content(of key: ObjectKey, reading: ObjectReading, algorithm: ChecksumAlgorithm) async throws -> ContentReading
     /// The store's own checksum of the whole content, where it keeps one that is comparable; else nil.
-    func storedChecksum(of key: ObjectKey, reading: ObjectReading, preferring: ChecksumAlgorithm?) async throws -> StoredChecksum?
+    func storedChecksum(
+        of key: ObjectKey, reading: ObjectReading, preferring: ChecksumAlgorithm?
+    ) async throws -> StoredChecksum?
     /// What the live bucket (`origin:`) or the history says of a key with a finding; nil where nothing is known.
     func evidence(about key: ObjectKey, finding: FindingKind) async throws -> KeyEvidence?
 }

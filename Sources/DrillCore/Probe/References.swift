@@ -90,7 +90,9 @@ package protocol RestoredDatabase: Sendable {
     /// Throws `DrillError` (`couldNotLook`) for a missing table or column, with the nearest names.
     func references(_ query: ReferenceQuery) async throws -> any ReferenceStream
     /// A planner's or an exact count of the references, and sample keys that split them evenly, in ascending byte order. Cheap.
-    func referenceHints(_ query: ReferenceQuery, splits: Int) async throws -> (expectedCount: Int64?, splitKeys: [ObjectKey])
+    func referenceHints(
+        _ query: ReferenceQuery, splits: Int
+    ) async throws -> (expectedCount: Int64?, splitKeys: [ObjectKey])
     func rows(_ sql: String, searchPath: [String], limit: Int) async throws -> SQLRows
     /// Settings of libpq and `DATABASE_URL` for a `command` probe, with rights to write in scratch.
     var commandEnvironment: [String: String] { get async throws }
