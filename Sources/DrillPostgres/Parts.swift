@@ -1,0 +1,5 @@
+import DrillCore
+
+/// Registers what this module knows: PostgreSQL restorers, scratch servers and databases, and probes in SQL.
+package func registerPostgresParts(_ registry: inout Registry) {
+}
