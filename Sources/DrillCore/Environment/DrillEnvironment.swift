@@ -6,18 +6,20 @@ package struct DrillEnvironment: Sendable {
     package var clock: any DrillClock
     package var processes: any ProcessLauncher
     package var http: any HTTPTransport
+    package var sorters: any RecordSorterMaker
     /// The environment variables of this process, as they were at its start.
     package var variables: [String: String]
     package var log: Logger
     package var hostName: String
 
     package init(
-        clock: any DrillClock, processes: any ProcessLauncher, http: any HTTPTransport, variables: [String: String],
-        log: Logger, hostName: String
+        clock: any DrillClock, processes: any ProcessLauncher, http: any HTTPTransport, sorters: any RecordSorterMaker,
+        variables: [String: String], log: Logger, hostName: String
     ) {
         self.clock = clock
         self.processes = processes
         self.http = http
+        self.sorters = sorters
         self.variables = variables
         self.log = log
         self.hostName = hostName

@@ -163,6 +163,12 @@ package protocol ObjectStore: Sendable {
     /// What a reader of the report should know of this store: relaxations, doubts, waivers. Whole sentences.
     var notes: [String] { get async }
 
+    /// Whether keys that split the key space evenly make an inventory faster; they cost a query.
+    var wantsSplitHints: Bool { get }
+    /// Whether ``storedChecksum(of:reading:preferring:)`` may answer at all.
+    var keepsChecksums: Bool { get }
+    /// How many objects are best asked for or read at a time.
+    var preferredConcurrency: Int { get }
     func inventory(_ request: InventoryRequest) async throws -> any InventoryStream
     /// Asks for one key: what a listing lacks is confirmed here before it is called missing (S8).
     func presence(of key: ObjectKey) async throws -> Presence
@@ -176,6 +182,12 @@ package protocol ObjectStore: Sendable {
     ) async throws -> StoredChecksum?
     /// What the live bucket (`origin:`) or the history says of a key with a finding; nil where nothing is known.
     func evidence(about key: ObjectKey, finding: FindingKind) async throws -> KeyEvidence?
+}
+
+extension ObjectStore {
+    package var wantsSplitHints: Bool { false }
+    package var keepsChecksums: Bool { false }
+    package var preferredConcurrency: Int { 4 }
 }
 
 /// What a store knows about a key that has a finding.

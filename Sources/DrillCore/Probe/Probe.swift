@@ -54,14 +54,18 @@ package struct RestoredSet: Sendable {
     package var progress: any ProgressSink
     /// Of `--seed`: what samples are drawn with.
     package var seed: UInt64
-    /// References of all references probes of this run, by bucket, for orphans; see the references probe.
+    /// All probes of this run: an object that a row of any references probe names is no orphan.
     package var siblings: [any Probe]
+    /// Rows each restored table got, by `schema.table`, where known: totals for progress.
+    package var tableRows: [String: Int64]
+    /// Copies of older sets, newest first, by bucket: what was there once shows a deletion. May be empty.
+    package var olderCopies: [OlderCopy]
 
     package init(
         runID: String, backupSet: String, database: any RestoredDatabase, objects: [String: any ObjectStore],
         recoveryPoint: Date?, startedAt: Date, scratchDirectory: String?, objectsDirectory: String?,
         evidenceDirectory: String, environment: DrillEnvironment, findings: any FindingSink, progress: any ProgressSink,
-        seed: UInt64, siblings: [any Probe]
+        seed: UInt64, siblings: [any Probe], tableRows: [String: Int64] = [:], olderCopies: [OlderCopy] = []
     ) {
         self.runID = runID
         self.backupSet = backupSet
@@ -77,6 +81,18 @@ package struct RestoredSet: Sendable {
         self.progress = progress
         self.seed = seed
         self.siblings = siblings
+        self.tableRows = tableRows
+        self.olderCopies = olderCopies
+    }
+}
+
+/// The objects of an older backup set, asked only about keys with findings.
+package struct OlderCopy: Sendable {
+    package var setID: String
+    package var objects: [String: any ObjectStore]
+    package init(setID: String, objects: [String: any ObjectStore]) {
+        self.setID = setID
+        self.objects = objects
     }
 }
 
@@ -91,6 +107,8 @@ package struct ProbeOutcome: Sendable {
     package var passed: Int64
     package var failed: Int64
     package var unknown: Int64
+    /// Findings that count though they are none of what was examined, such as orphans under `orphans: fail`.
+    package var otherFailures: Int64
     /// Fewer examined than this: inconclusive.
     package var minimumExamined: Int64
     /// One line a person reads: counts, coverage, what was not comparable, the bound of a sample.
@@ -101,13 +119,14 @@ package struct ProbeOutcome: Sendable {
     package var doubt: String?
 
     package init(
-        examined: Int64, passed: Int64, failed: Int64, unknown: Int64, minimumExamined: Int64 = 1, summary: String,
-        relaxations: [String] = [], doubt: String? = nil
+        examined: Int64, passed: Int64, failed: Int64, unknown: Int64, otherFailures: Int64 = 0,
+        minimumExamined: Int64 = 1, summary: String, relaxations: [String] = [], doubt: String? = nil
     ) {
         self.examined = examined
         self.passed = passed
         self.failed = failed
         self.unknown = unknown
+        self.otherFailures = otherFailures
         self.minimumExamined = minimumExamined
         self.summary = summary
         self.relaxations = relaxations
@@ -117,7 +136,7 @@ package struct ProbeOutcome: Sendable {
     /// `fail` where anything failed; else `inconclusive` where anything is unknown, in doubt, too little was examined or the
     /// counts do not add up; else `pass` (V1, V2).
     package var verdict: Verdict {
-        if failed > 0 { return .fail }
+        if failed > 0 || otherFailures > 0 { return .fail }
         if unknown > 0 || doubt != nil || examined < minimumExamined || examined != passed + failed + unknown {
             return .inconclusive
         }

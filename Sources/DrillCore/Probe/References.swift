@@ -13,7 +13,7 @@ package struct ReferenceQuery: Sendable {
     package var key: String
     package var bucketColumn: String?
     package var condition: String?
-    /// nil: the table's primary key; for a query without one, no row id.
+    /// nil: the table's primary key (of a query: no row id). Empty: no row id is wanted.
     package var id: [String]?
     package var size: String?
     package var checksum: String?
@@ -62,7 +62,13 @@ package protocol ReferenceStream: Sendable {
     func rowID(_ raw: ArraySlice<UInt8>) -> String?
     /// `schema.table` for findings; nil for a query.
     var relation: String? { get }
+    /// Whether checksums come as the digest's own bytes (a `bytea` column) rather than as text.
+    var checksumIsRaw: Bool { get }
     func cancel() async
+}
+
+extension ReferenceStream {
+    package var checksumIsRaw: Bool { false }
 }
 
 /// Rows of a small result, as text.

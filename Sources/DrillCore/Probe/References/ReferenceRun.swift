@@ -1,0 +1,286 @@
+import Foundation
+
+/// One run of a references probe: opens the streams, walks bucket by bucket, and turns events into findings.
+final class ReferenceRun {
+    let probe: ReferencesProbe
+    let set: RestoredSet
+    let stream: any ReferenceStream
+    let findings: FindingBuffer
+    private var counts = RollCallCounts()
+    private var doubts: [String] = []
+    private var relaxations: [String] = []
+    private var badReferences: BadReferences
+
+    private var settings: ReferenceSettings { probe.settings }
+
+    init(probe: ReferencesProbe, set: RestoredSet, stream: any ReferenceStream, findings: FindingBuffer) {
+        self.probe = probe
+        self.set = set
+        self.stream = stream
+        self.findings = findings
+        badReferences = BadReferences(probe: probe, relation: stream.relation, findings: findings)
+    }
+
+    func outcome() async throws -> ProbeOutcome {
+        let total = settings.query.condition == nil ? stream.relation.flatMap { set.tableRows[$0] } : nil
+        set.progress.step(probe.name, total: total, unit: .rows)
+        let directory = set.scratchDirectory ?? set.evidenceDirectory
+        let references = try await OrderedReferences.open(
+            settings, stream: stream, sorters: set.environment.sorters, directory: directory, onBad: badReferences.record)
+        do {
+            try await walk(RowSegments(references, onlyBucket: settings.bucket))
+        } catch {
+            await references.close()
+            throw error
+        }
+        await references.close()
+        let bad = await badReferences.count
+        counts.examined += bad
+        counts.failed += bad
+        try await findings.flush()
+        return ProbeOutcome(
+            examined: counts.examined, passed: counts.passed, failed: counts.failed, unknown: counts.unknown,
+            otherFailures: settings.orphans == .fail ? counts.orphans : 0, minimumExamined: settings.minimumRows, summary: summary(badReferences: bad), relaxations: relaxations,
+            doubt: doubts.isEmpty ? nil : doubts.joined(separator: "; "))
+    }
+
+    /// Goes through the buckets in byte order: those that rows name, and those whose orphans are asked for.
+    private func walk(_ segments: RowSegments) async throws {
+        var segments = segments
+        let known = Array(set.objects.keys)
+        var toVisit = settings.buckets(of: known)[...]
+        while true {
+            let ofRows = try await segments.currentBucket()
+            let inScope = toVisit.first.map { Array($0.utf8) }
+            guard let bucket = [ofRows, inScope].compactMap({ $0 }).min(by: { $0.lexicographicallyPrecedes($1) }) else { break }
+            if bucket == inScope { toVisit.removeFirst() }
+            let name = String(decoding: bucket, as: UTF8.self)
+            if let store = set.objects[name] {
+                let wantsOrphans =
+                    settings.buckets(of: known).contains(name)
+                    && probe.reportsOrphans(of: name, among: set.siblings, known: known)
+                // A bucket that no row names is only walked for its orphans.
+                if bucket == ofRows || wantsOrphans {
+                    try await callBucket(name, bucket, store, &segments, wantsOrphans: wantsOrphans)
+                }
+            } else {
+                try await reportOtherBucket(name, bucket, &segments)
+            }
+        }
+    }
+
+    private func reportOtherBucket(_ name: String, _ bucket: [UInt8], _ segments: inout RowSegments) async throws {
+        while let (batch, rows) = try await segments.next(in: bucket) {
+            var found: [Finding] = []
+            for row in rows where batch.isIncluded.isEmpty || batch.isIncluded[row] {
+                counts.examined += 1
+                counts.failed += 1
+                var finding = self.finding(.missing, batch, row, bucket: name)
+                finding.cause = .otherBucket
+                finding.observed = "no backup of this bucket"
+                finding.evidence = "The row names bucket \(printable(bucket)), which is not among backup.objects."
+                finding.repair = repairText(.missing, .otherBucket)
+                found.append(finding)
+            }
+            try await findings.add(found)
+        }
+    }
+
+    private func callBucket(
+        _ name: String, _ bucket: [UInt8], _ store: any ObjectStore, _ segments: inout RowSegments, wantsOrphans: Bool
+    ) async throws {
+        var request = InventoryRequest(prefix: settings.prefix)
+        if store.wantsSplitHints, settings.parser.form == .key {
+            let hints = try await set.database.referenceHints(settings.query, splits: 64)
+            request.splitHints = hints.splitKeys.map { ObjectKey(settings.prefix + $0.bytes) }
+            request.expectedKeyCount = wantsOrphans ? nil : hints.expectedCount
+        }
+        let inventory = try await store.inventory(request)
+        var others = wantsOrphans ? try await otherNames(of: name) : []
+        let isJudged = settings.content != .none || settings.checksum != nil || settings.query.version != nil
+        var call = RollCall(
+            reportsOrphans: wantsOrphans, judgesEveryMatch: isJudged, requiresSize: settings.required.contains(.size))
+        call.counts = counts
+        let missing = MissingKeys(probe: probe, set: set, store: store, stream: stream)
+        let matches = MatchedKeys(probe: probe, set: set, store: store, stream: stream)
+        var rowsEnded = false, objectsEnded = false
+        do {
+            while true {
+                if call.row >= call.rowEnd, !rowsEnded {
+                    if let (batch, rows) = try await segments.next(in: bucket) {
+                        (call.rows, call.row, call.rowEnd) = (batch, rows.lowerBound, rows.upperBound)
+                    } else {
+                        rowsEnded = true
+                    }
+                }
+                if rowsEnded, !wantsOrphans { break }
+                if call.object >= call.objects.count, !objectsEnded {
+                    if let batch = try await inventory.next() {
+                        (call.objects, call.object) = (batch, 0)
+                    } else {
+                        objectsEnded = true
+                    }
+                }
+                if rowsEnded, objectsEnded { break }
+                if rowsEnded {
+                    call.callOrphans()
+                } else if objectsEnded {
+                    call.callMissing()
+                } else {
+                    call.advance()
+                }
+                try Task.checkCancellation()
+                if !call.events.isEmpty {
+                    let events = call.events
+                    call.events.removeAll(keepingCapacity: true)
+                    try await missing.handle(events, call.rows, &call.counts, into: findings)
+                    try await matches.handle(events, call.rows, call.objects, &call.counts, into: findings)
+                    try await reportOrphans(events, call.objects, name, &others, &call.counts)
+                }
+                set.progress.advance(to: call.counts.examined)
+            }
+            try await missing.finish(&call.counts, into: findings)
+        } catch {
+            await inventory.cancel()
+            for other in others { await other.close() }
+            throw error
+        }
+        await inventory.cancel()
+        for other in others { await other.close() }
+        counts = call.counts
+        doubts += missing.doubts + matches.doubts
+        relaxations += missing.notes + matches.notes
+    }
+
+    /// The keys that other references probes' rows name in that bucket.
+    private func otherNames(of bucket: String) async throws -> [NamedKeys] {
+        var others: [NamedKeys] = []
+        let known = Array(set.objects.keys)
+        for case let sibling as ReferencesProbe in set.siblings where sibling.name != probe.name {
+            guard sibling.settings.buckets(of: known).contains(bucket) else { continue }
+            // Only keys matter here, also of rows that its `where` leaves out.
+            var query = sibling.settings.query
+            (query.condition, query.id, query.size, query.checksum, query.version, query.changedAt) = (nil, [], nil, nil, nil, nil)
+            query.includesExcludedRows = false
+            let directory = set.scratchDirectory ?? set.evidenceDirectory
+            let references = try await OrderedReferences.open(
+                sibling.settings, stream: set.database.references(query), sorters: set.environment.sorters,
+                directory: directory, onBad: { _ in })
+            others.append(
+                NamedKeys(references, onlyBucket: sibling.settings.bucket, bucket: Array(bucket.utf8)))
+        }
+        return others
+    }
+
+    private func reportOrphans(
+        _ events: [RollCallEvent], _ objects: ObjectBatch, _ bucket: String, _ others: inout [NamedKeys],
+        _ counts: inout RollCallCounts
+    ) async throws {
+        var found: [Finding] = []
+        for event in events where event.kind == .orphan {
+            let index = Int(event.object)
+            var isNamed = false
+            for other in others.indices where try await others[other].contains(objects.keys[index]) { isNamed = true }
+            if isNamed { continue }
+            counts.orphans += 1
+            let reading = objects.reading(index)
+            var finding = Finding(
+                probe: probe.name, kind: .orphan, bucket: bucket, objectKey: Array(objects.keys[index]),
+                expected: "a row that names it", observed: "\(reading.sizeBytes) bytes, named by no row",
+                counts: settings.orphans == .fail)
+            finding.evidence = reading.modifiedAt.map { modified in
+                let point = set.recoveryPoint
+                let relation = point.map { modified > $0 ? ", after the recovery point" : ", before the recovery point" } ?? ""
+                return "Last modified \(rfc3339(modified))\(relation)."
+            }
+            finding.repair = repairText(.orphan, .unknown)
+            found.append(finding)
+        }
+        try await findings.add(found)
+    }
+
+    private func finding(_ kind: FindingKind, _ batch: ReferenceBatch, _ row: Int, bucket: String) -> Finding {
+        Finding(
+            probe: probe.name, kind: kind, relation: stream.relation,
+            rowID: batch.ids.isEmpty ? nil : stream.rowID(batch.ids[row]), bucket: bucket, objectKey: Array(batch.keys[row]))
+    }
+
+    private func summary(badReferences: Int64) -> String {
+        var parts = ["\(grouped(counts.examined)) references: \(grouped(counts.passed)) answered"]
+        if counts.failed > 0 { parts.append("\(grouped(counts.failed)) not met") }
+        if counts.unknown > 0 { parts.append("\(grouped(counts.unknown)) unknown") }
+        if settings.query.size != nil {
+            parts.append("sizes: \(grouped(counts.sizesCompared)) compared, \(grouped(counts.sizeNotComparable)) not comparable")
+        }
+        if settings.checksum != nil {
+            parts.append(
+                "checksums: \(grouped(counts.checksumsCompared)) compared, \(grouped(counts.checksumNotComparable)) not comparable")
+        }
+        if settings.query.version != nil {
+            parts.append(
+                "versions: \(grouped(counts.versionsCompared)) compared, \(grouped(counts.versionNotComparable)) not comparable")
+        }
+        switch settings.content {
+        case .none: parts.append("bytes not read")
+        case .all: parts.append("\(grouped(counts.objectsRead)) objects read, \(grouped(counts.bytesRead)) bytes")
+        case .sample(let share):
+            let bound = counts.objectsRead > 0 ? ", at 95% fewer than \(fixed(300 / Double(counts.objectsRead), 2))% bad if none was" : ""
+            parts.append("sample of \(fixed(share * 100, 2))%, seed \(set.seed): \(grouped(counts.objectsRead)) objects read\(bound)")
+            relaxations.append("Only a sample of \(fixed(share * 100, 2))% of the objects was read (\(probe.name)).")
+        }
+        if counts.unlisted > 0 {
+            parts.append("\(grouped(counts.unlisted)) answered only when asked by key, though no listing names them")
+        }
+        if settings.orphans != .ignore { parts.append("\(grouped(counts.orphans)) orphans") }
+        return parts.joined(separator: "; ")
+    }
+}
+
+/// Rows whose value can be no reference.
+actor BadReferences {
+    private let probe: ReferencesProbe
+    private let relation: String?
+    private let findings: FindingBuffer
+    private(set) var count: Int64 = 0
+
+    init(probe: ReferencesProbe, relation: String?, findings: FindingBuffer) {
+        self.probe = probe
+        self.relation = relation
+        self.findings = findings
+    }
+
+    func record(_ bad: OrderedReferences.Bad) async throws {
+        count += 1
+        try await findings.add([
+            Finding(
+                probe: probe.name, kind: .badReference, relation: relation, rowID: bad.rowID, bucket: probe.settings.bucket,
+                objectKey: bad.raw, expected: "a reference of form \(probe.settings.parser.form.rawValue)",
+                observed: bad.reason, repair: repairText(.badReference, .unknown))
+        ])
+    }
+}
+
+/// What a person does next.
+func repairText(_ kind: FindingKind, _ cause: Cause) -> String {
+    switch (kind, cause) {
+    case (_, .uploadedAfterCopy):
+        "Take the object copy after the database backup, or resolve a versioned bucket at the backup's instant."
+    case (_, .deletedBeforeCopy):
+        "Copy the objects before the database backup as well, or keep deleted objects (versioning) until both are done."
+    case (.missing, .keyEncoding): "Make the row and the key agree byte for byte, or say in the drill file how the row spells it."
+    case (.missing, .otherBucket): "Add the bucket to the backup and to backup.objects, or correct the row."
+    case (.missing, .notCopied): "Copy this key by other means: the copy's kind cannot hold it, or left it out."
+    case (_, .expiredVersion): "Keep noncurrent versions at least as long as you may want to go back."
+    case (_, .archived): "Plan for the retrieval time, or keep referenced objects out of archive classes."
+    case (_, .accessDenied): "Give the reader of the backup the right to read this object."
+    case (.badReference, _): "Correct the row, or the drill file's `form`, `prefix` and `hosts`."
+    case (.missing, _): "Restore the object from another set or the live bucket, or correct the row."
+    case (.checksumMismatch, _):
+        "Compare with the live object; where a sync made the copy, same-size changes need `--exact-timestamps` or a fresh copy."
+    case (.sizeMismatch, _), (.staleVersion, _): "Compare with the live object and with the time of the copy."
+    case (.orphan, _): "Delete it after a second look, or add the probe of the table that names it."
+    case (.ambiguous, _): "Store the version ID, or size and checksum, in the row: then the instant need not decide."
+    case (.unreadable, _): "Read the object by hand and mend what stands in the way."
+    default: "Look at the evidence in the run's folder."
+    }
+}
