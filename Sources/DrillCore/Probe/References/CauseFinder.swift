@@ -19,7 +19,8 @@ struct CauseFinder: Sendable {
         if let point = set.recoveryPoint { sentences.append("The database is as of \(rfc3339(point)).") }
         if let copied {
             sentences.append(
-                "As far as file times tell, the copy was written from \(rfc3339(copied.lowerBound)) to \(rfc3339(copied.upperBound)).")
+                "As far as file times tell, the copy was written from \(rfc3339(copied.lowerBound)) to \(rfc3339(copied.upperBound))."
+            )
             if let changed {
                 let isOneRun = copied.upperBound.timeIntervalSince(copied.lowerBound) <= Self.longestCopy
                 let begun = isOneRun ? copied.lowerBound : copied.upperBound

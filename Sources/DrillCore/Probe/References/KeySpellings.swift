@@ -59,7 +59,8 @@ struct KeySpellings: Sendable {
                     let key = batch.keys[index]
                     guard let missing = wanted[folded(key)] else { continue }
                     for wantedKey in missing where found[wantedKey] == nil && !wantedKey.bytes.elementsEqual(key) {
-                        found[wantedKey] = Spelled(key: ObjectKey(key), difference: difference(wantedKey, ObjectKey(key)))
+                        found[wantedKey] = Spelled(
+                            key: ObjectKey(key), difference: difference(wantedKey, ObjectKey(key)))
                     }
                 }
             }

@@ -83,7 +83,8 @@ final class MatchedKeys {
             let hashing = hasRowDigest.contains(item.index) ? algorithm : nil
             do {
                 let content = try await store.content(
-                    of: item.key, reading: item.reading, algorithm: hashing ?? stored?.algorithm ?? algorithm ?? .sha256)
+                    of: item.key, reading: item.reading, algorithm: hashing ?? stored?.algorithm ?? algorithm ?? .sha256
+                )
                 return ReadOutcome.read(content, stored: stored)
             } catch let error as ContentUnreadable {
                 return ReadOutcome.unreadable(error)
@@ -130,7 +131,8 @@ final class MatchedKeys {
         var evidence: String?
         switch state {
         case .deleted, .notYetCreated:
-            judgement = .finding(.missing, expected: "an object", observed: detail?.note ?? "no object at the recovery point")
+            judgement = .finding(
+                .missing, expected: "an object", observed: detail?.note ?? "no object at the recovery point")
             cause = detail?.cause ?? .unknown
             evidence = detail?.note
         case .unreadable:
@@ -142,7 +144,8 @@ final class MatchedKeys {
             for reading in detail?.readings ?? [] {
                 var stored: StoredChecksum?
                 if let reading, expectation.digest != nil, store.keepsChecksums {
-                    stored = try await store.storedChecksum(of: key, reading: reading, preferring: settings.checksum?.algorithm)
+                    stored = try await store.storedChecksum(
+                        of: key, reading: reading, preferring: settings.checksum?.algorithm)
                 }
                 readings.append((reading, stored))
             }
@@ -225,7 +228,8 @@ final class MatchedKeys {
                 // Wrong in the row or in the drill file, not in the object: nobody can say whether the bytes are right.
                 isKnown = false
                 counts.checksumNotComparable += 1
-                let text = "a value of \(checksum.column) is no \(checksum.algorithm.rawValue) in \(checksum.encoding.rawValue)"
+                let text =
+                    "a value of \(checksum.column) is no \(checksum.algorithm.rawValue) in \(checksum.encoding.rawValue)"
                 if !doubts.contains(text) { doubts.append(text) }
             }
         }

@@ -35,7 +35,9 @@ final class MissingKeys {
         _ events: [RollCallEvent], _ rows: ReferenceBatch, _ counts: inout RollCallCounts, into findings: FindingBuffer
     ) async throws {
         var lot: [(row: Int, key: ObjectKey)] = []
-        for event in events where event.kind == .missing { lot.append((Int(event.row), ObjectKey(rows.keys[Int(event.row)]))) }
+        for event in events where event.kind == .missing {
+            lot.append((Int(event.row), ObjectKey(rows.keys[Int(event.row)])))
+        }
         guard !lot.isEmpty else { return }
         let believesListing = confirmed >= Self.confirmedEnough && contradicted == 0
         let store = self.store
@@ -43,7 +45,8 @@ final class MissingKeys {
             believesListing
             ? lot.map { _ in .absent }
             : try await mapConcurrently(lot, width: store.preferredConcurrency) { item in
-                store.cannotHold(item.key) != nil || item.key.bytes.isEmpty ? .absent : try await store.presence(of: item.key)
+                store.cannotHold(item.key) != nil || item.key.bytes.isEmpty
+                    ? .absent : try await store.presence(of: item.key)
             }
         var found: [Finding] = []
         for (item, answer) in zip(lot, answers) {
@@ -63,7 +66,9 @@ final class MissingKeys {
                     found.append(finding)
                 } else {
                     pending.append(
-                        Pending(finding: finding, key: item.key, changedAt: rows.changed.isEmpty ? nil : rows.changed[item.row]))
+                        Pending(
+                            finding: finding, key: item.key,
+                            changedAt: rows.changed.isEmpty ? nil : rows.changed[item.row]))
                 }
             case .present(let reading):
                 contradicted += 1

@@ -23,7 +23,8 @@ struct OrderedReferences: Sendable {
     ) async throws -> OrderedReferences {
         let needsSorting = settings.parser.form != .key
         let references = OrderedReferences(
-            stream: stream, settings: settings, sorter: needsSorting ? sorters.makeSorter(in: directory) : nil, onBad: onBad)
+            stream: stream, settings: settings, sorter: needsSorting ? sorters.makeSorter(in: directory) : nil,
+            onBad: onBad)
         if needsSorting {
             do {
                 try await references.sortAll()
@@ -92,9 +93,10 @@ struct OrderedReferences: Sendable {
 
     private func bad(_ batch: ReferenceBatch, _ index: Int, _ reason: String) async throws {
         guard batch.isIncluded.isEmpty || batch.isIncluded[index] else { return }
-        try await onBad(Bad(
-            raw: Array(batch.keys[index]), reason: reason,
-            rowID: batch.ids.isEmpty ? nil : stream.rowID(batch.ids[index])))
+        try await onBad(
+            Bad(
+                raw: Array(batch.keys[index]), reason: reason,
+                rowID: batch.ids.isEmpty ? nil : stream.rowID(batch.ids[index])))
     }
 
     private func sortAll() async throws {
@@ -132,7 +134,8 @@ struct OrderedReferences: Sendable {
 /// One row of a ``ReferenceBatch`` as bytes of its own, and back.
 enum ReferenceRecord {
     static func copy(
-        _ index: Int, of batch: ReferenceBatch, key: ArraySlice<UInt8>, bucket: ArraySlice<UInt8>, to other: inout ReferenceBatch
+        _ index: Int, of batch: ReferenceBatch, key: ArraySlice<UInt8>, bucket: ArraySlice<UInt8>,
+        to other: inout ReferenceBatch
     ) {
         other.keys.append(key)
         other.buckets.append(bucket)
@@ -214,7 +217,8 @@ enum ReferenceRecord {
 
         mutating func take(_ count: Int) throws -> ArraySlice<UInt8> {
             guard count >= 0, rest.count >= count else {
-                throw DrillError(.couldNotLook, "a sorted reference read back from scratch is damaged",
+                throw DrillError(
+                    .couldNotLook, "a sorted reference read back from scratch is damaged",
                     hints: ["The disk that holds scratch may be failing."])
             }
             defer { rest = rest.dropFirst(count) }

@@ -29,7 +29,8 @@ package struct ReferenceParser: Sendable {
         switch form {
         case .key: .object(bucket: nil, key: Array(raw))
         case .percentEncoded:
-            percentDecoded(raw).map { .object(bucket: nil, key: $0) } ?? .bad(reason: "a `%` that two hexadecimal digits do not follow")
+            percentDecoded(raw).map { .object(bucket: nil, key: $0) }
+                ?? .bad(reason: "a `%` that two hexadecimal digits do not follow")
         case .url: parseURL(raw)
         }
     }
@@ -68,7 +69,8 @@ package struct ReferenceParser: Sendable {
         if let dot = host.firstIndex(of: "."), let bucket = virtualHostBucket(host, firstDot: dot) {
             return isBucketName(bucket) ? named(bucket, decoded) : .bad(reason: "no bucket name before the host")
         }
-        return .bad(reason: "a URL of another host: neither Amazon S3, an endpoint of the drill file, nor listed in `hosts`")
+        return .bad(
+            reason: "a URL of another host: neither Amazon S3, an endpoint of the drill file, nor listed in `hosts`")
     }
 
     /// `bucket` of `bucket.endpoint`, where what follows some dot is an endpoint that we know.
@@ -83,7 +85,9 @@ package struct ReferenceParser: Sendable {
     }
 
     private func pathStyle(_ path: [UInt8]) -> ParsedReference {
-        guard let slash = path.firstIndex(of: UInt8(ascii: "/")) else { return .bad(reason: "a URL without an object key") }
+        guard let slash = path.firstIndex(of: UInt8(ascii: "/")) else {
+            return .bad(reason: "a URL without an object key")
+        }
         let bucket = String(decoding: path[..<slash], as: UTF8.self)
         guard isBucketName(bucket) else { return .bad(reason: "no bucket name in the URL") }
         return named(bucket, Array(path[(slash + 1)...]))
@@ -95,20 +99,25 @@ package struct ReferenceParser: Sendable {
 
     /// `s3.amazonaws.com`, `s3.REGION.…`, `s3-REGION.…`, with `dualstack`, `s3-fips` and `s3-accelerate`, also of China's partition.
     private func isAmazonEndpoint(_ host: String) -> Bool {
-        guard let stem = ["amazonaws.com.cn", "amazonaws.com"].first(where: { host.hasSuffix("." + $0) }) else { return false }
+        guard let stem = ["amazonaws.com.cn", "amazonaws.com"].first(where: { host.hasSuffix("." + $0) }) else {
+            return false
+        }
         let labels = host.dropLast(stem.count + 1).split(separator: ".", omittingEmptySubsequences: false)
         let services: Set<Substring> = ["s3", "s3-fips", "s3-accelerate"]
         func isRegion(_ label: Substring) -> Bool {
-            !label.isEmpty && label.utf8.allSatisfy { byte in
-                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-                    || byte == UInt8(ascii: "-")
-            }
+            !label.isEmpty
+                && label.utf8.allSatisfy { byte in
+                    (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+                        || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+                        || byte == UInt8(ascii: "-")
+                }
         }
         switch labels.count {
         case 1:
             // `s3-us-west-2` is the old spelling of a region; `s3-website-…` serves pages, not objects by key.
             return services.contains(labels[0])
-                || (labels[0].hasPrefix("s3-") && !labels[0].hasPrefix("s3-website") && isRegion(labels[0].dropFirst(3)))
+                || (labels[0].hasPrefix("s3-") && !labels[0].hasPrefix("s3-website")
+                    && isRegion(labels[0].dropFirst(3)))
         case 2: return services.contains(labels[0]) && isRegion(labels[1])
         case 3: return services.contains(labels[0]) && labels[1] == "dualstack" && isRegion(labels[2])
         default: return false
@@ -139,7 +148,8 @@ package func percentDecoded(_ bytes: some Collection<UInt8>) -> [UInt8]? {
             result.append(byte)
             continue
         }
-        guard let high = iterator.next().flatMap(hexadecimalValue), let low = iterator.next().flatMap(hexadecimalValue) else {
+        guard let high = iterator.next().flatMap(hexadecimalValue), let low = iterator.next().flatMap(hexadecimalValue)
+        else {
             return nil
         }
         result.append(high << 4 | low)

@@ -32,7 +32,9 @@ func judge(
         return .finding(.sizeMismatch, expected: "\(size) bytes", observed: "\(reading.sizeBytes) bytes")
     }
     if let content, content.sizeBytes != reading.sizeBytes {
-        return .finding(.sizeMismatch, expected: "\(reading.sizeBytes) bytes as listed", observed: "\(content.sizeBytes) bytes read")
+        return .finding(
+            .sizeMismatch, expected: "\(reading.sizeBytes) bytes as listed", observed: "\(content.sizeBytes) bytes read"
+        )
     }
     if let digest = expectation.digest, let algorithm {
         let observed = content?.digest ?? (stored?.algorithm == algorithm ? stored?.digest : nil)
@@ -43,7 +45,8 @@ func judge(
         }
     } else if let content, let stored, stored.digest != content.digest {
         return .finding(
-            .checksumMismatch, expected: "\(stored.algorithm.rawValue) \(hexadecimal(stored.digest)) as the store recorded",
+            .checksumMismatch,
+            expected: "\(stored.algorithm.rawValue) \(hexadecimal(stored.digest)) as the store recorded",
             observed: "\(stored.algorithm.rawValue) \(hexadecimal(content.digest))")
     }
     return .passed
@@ -54,11 +57,13 @@ func judge(
 ///
 /// - Parameter readings: With the store's checksum of each, where known. A nil reading stands for "no object".
 func settle(
-    _ expectation: Expectation, _ readings: [(reading: ObjectReading?, stored: StoredChecksum?)], algorithm: ChecksumAlgorithm?
+    _ expectation: Expectation, _ readings: [(reading: ObjectReading?, stored: StoredChecksum?)],
+    algorithm: ChecksumAlgorithm?
 ) -> ReferenceJudgement {
     let described = readings.map { describe($0.reading) }.joined(separator: " or ")
     if let version = expectation.version, readings.contains(where: { $0.reading?.version != nil }) {
-        guard let chosen = readings.first(where: { $0.reading?.version == version }), let reading = chosen.reading else {
+        guard let chosen = readings.first(where: { $0.reading?.version == version }), let reading = chosen.reading
+        else {
             return .finding(.staleVersion, expected: "version \(version)", observed: described)
         }
         return judge(expectation, reading, content: nil, stored: chosen.stored, algorithm: algorithm)
@@ -91,18 +96,23 @@ private func describe(_ reading: ObjectReading?) -> String {
 ///
 /// - Parameter isRaw: The column is `bytea` and holds the digest's own bytes.
 func decodeDigest(
-    _ text: ArraySlice<UInt8>, isRaw: Bool, _ algorithm: ChecksumAlgorithm, _ encoding: ReferenceSettings.ChecksumEncoding
+    _ text: ArraySlice<UInt8>, isRaw: Bool, _ algorithm: ChecksumAlgorithm,
+    _ encoding: ReferenceSettings.ChecksumEncoding
 ) -> [UInt8]? {
     if isRaw { return text.count == algorithm.digestBytes ? Array(text) : nil }
     switch encoding {
     case .hex:
         var digits = text
-        if digits.starts(with: Array("0x".utf8)) || digits.starts(with: Array("\\x".utf8)) { digits = digits.dropFirst(2) }
+        if digits.starts(with: Array("0x".utf8)) || digits.starts(with: Array("\\x".utf8)) {
+            digits = digits.dropFirst(2)
+        }
         guard digits.count == algorithm.digestBytes * 2 else { return nil }
         var bytes: [UInt8] = []
         var iterator = digits.makeIterator()
         while let first = iterator.next() {
-            guard let high = hexadecimalValue(first), let low = iterator.next().flatMap(hexadecimalValue) else { return nil }
+            guard let high = hexadecimalValue(first), let low = iterator.next().flatMap(hexadecimalValue) else {
+                return nil
+            }
             bytes.append(high << 4 | low)
         }
         return bytes

@@ -26,7 +26,8 @@ final class ReferenceRun {
         set.progress.step(probe.name, total: total, unit: .rows)
         let directory = set.scratchDirectory ?? set.evidenceDirectory
         let references = try await OrderedReferences.open(
-            settings, stream: stream, sorters: set.environment.sorters, directory: directory, onBad: badReferences.record)
+            settings, stream: stream, sorters: set.environment.sorters, directory: directory,
+            onBad: badReferences.record)
         do {
             try await walk(RowSegments(references, onlyBucket: settings.bucket))
         } catch {
@@ -40,7 +41,8 @@ final class ReferenceRun {
         try await findings.flush()
         return ProbeOutcome(
             examined: counts.examined, passed: counts.passed, failed: counts.failed, unknown: counts.unknown,
-            otherFailures: settings.orphans == .fail ? counts.orphans : 0, minimumExamined: settings.minimumRows, summary: summary(badReferences: bad), relaxations: relaxations,
+            otherFailures: settings.orphans == .fail ? counts.orphans : 0, minimumExamined: settings.minimumRows,
+            summary: summary(badReferences: bad), relaxations: relaxations,
             doubt: doubts.isEmpty ? nil : doubts.joined(separator: "; "))
     }
 
@@ -52,7 +54,9 @@ final class ReferenceRun {
         while true {
             let ofRows = try await segments.currentBucket()
             let inScope = toVisit.first.map { Array($0.utf8) }
-            guard let bucket = [ofRows, inScope].compactMap({ $0 }).min(by: { $0.lexicographicallyPrecedes($1) }) else { break }
+            guard let bucket = [ofRows, inScope].compactMap({ $0 }).min(by: { $0.lexicographicallyPrecedes($1) }) else {
+                break
+            }
             if bucket == inScope { toVisit.removeFirst() }
             let name = String(decoding: bucket, as: UTF8.self)
             if let store = set.objects[name] {
@@ -160,7 +164,9 @@ final class ReferenceRun {
             guard sibling.settings.buckets(of: known).contains(bucket) else { continue }
             // Only keys matter here, also of rows that its `where` leaves out.
             var query = sibling.settings.query
-            (query.condition, query.id, query.size, query.checksum, query.version, query.changedAt) = (nil, [], nil, nil, nil, nil)
+            (query.condition, query.id, query.size, query.checksum, query.version, query.changedAt) = (
+                nil, [], nil, nil, nil, nil
+            )
             query.includesExcludedRows = false
             let directory = set.scratchDirectory ?? set.evidenceDirectory
             let references = try await OrderedReferences.open(
@@ -190,7 +196,8 @@ final class ReferenceRun {
                 counts: settings.orphans == .fail)
             finding.evidence = reading.modifiedAt.map { modified in
                 let point = set.recoveryPoint
-                let relation = point.map { modified > $0 ? ", after the recovery point" : ", before the recovery point" } ?? ""
+                let relation =
+                    point.map { modified > $0 ? ", after the recovery point" : ", before the recovery point" } ?? ""
                 return "Last modified \(rfc3339(modified))\(relation)."
             }
             finding.repair = repairText(.orphan, .unknown)
@@ -202,7 +209,8 @@ final class ReferenceRun {
     private func finding(_ kind: FindingKind, _ batch: ReferenceBatch, _ row: Int, bucket: String) -> Finding {
         Finding(
             probe: probe.name, kind: kind, relation: stream.relation,
-            rowID: batch.ids.isEmpty ? nil : stream.rowID(batch.ids[row]), bucket: bucket, objectKey: Array(batch.keys[row]))
+            rowID: batch.ids.isEmpty ? nil : stream.rowID(batch.ids[row]), bucket: bucket,
+            objectKey: Array(batch.keys[row]))
     }
 
     private func summary(badReferences: Int64) -> String {
@@ -210,22 +218,29 @@ final class ReferenceRun {
         if counts.failed > 0 { parts.append("\(grouped(counts.failed)) not met") }
         if counts.unknown > 0 { parts.append("\(grouped(counts.unknown)) unknown") }
         if settings.query.size != nil {
-            parts.append("sizes: \(grouped(counts.sizesCompared)) compared, \(grouped(counts.sizeNotComparable)) not comparable")
+            parts.append(
+                "sizes: \(grouped(counts.sizesCompared)) compared, \(grouped(counts.sizeNotComparable)) not comparable")
         }
         if settings.checksum != nil {
             parts.append(
-                "checksums: \(grouped(counts.checksumsCompared)) compared, \(grouped(counts.checksumNotComparable)) not comparable")
+                "checksums: \(grouped(counts.checksumsCompared)) compared, \(grouped(counts.checksumNotComparable)) not comparable"
+            )
         }
         if settings.query.version != nil {
             parts.append(
-                "versions: \(grouped(counts.versionsCompared)) compared, \(grouped(counts.versionNotComparable)) not comparable")
+                "versions: \(grouped(counts.versionsCompared)) compared, \(grouped(counts.versionNotComparable)) not comparable"
+            )
         }
         switch settings.content {
         case .none: parts.append("bytes not read")
         case .all: parts.append("\(grouped(counts.objectsRead)) objects read, \(grouped(counts.bytesRead)) bytes")
         case .sample(let share):
-            let bound = counts.objectsRead > 0 ? ", at 95% fewer than \(fixed(300 / Double(counts.objectsRead), 2))% bad if none was" : ""
-            parts.append("sample of \(fixed(share * 100, 2))%, seed \(set.seed): \(grouped(counts.objectsRead)) objects read\(bound)")
+            let bound =
+                counts.objectsRead > 0
+                ? ", at 95% fewer than \(fixed(300 / Double(counts.objectsRead), 2))% bad if none was" : ""
+            parts.append(
+                "sample of \(fixed(share * 100, 2))%, seed \(set.seed): \(grouped(counts.objectsRead)) objects read\(bound)"
+            )
             relaxations.append("Only a sample of \(fixed(share * 100, 2))% of the objects was read (\(probe.name)).")
         }
         if counts.unlisted > 0 {
@@ -253,7 +268,8 @@ actor BadReferences {
         count += 1
         try await findings.add([
             Finding(
-                probe: probe.name, kind: .badReference, relation: relation, rowID: bad.rowID, bucket: probe.settings.bucket,
+                probe: probe.name, kind: .badReference, relation: relation, rowID: bad.rowID,
+                bucket: probe.settings.bucket,
                 objectKey: bad.raw, expected: "a reference of form \(probe.settings.parser.form.rawValue)",
                 observed: bad.reason, repair: repairText(.badReference, .unknown))
         ])
@@ -267,7 +283,8 @@ func repairText(_ kind: FindingKind, _ cause: Cause) -> String {
         "Take the object copy after the database backup, or resolve a versioned bucket at the backup's instant."
     case (_, .deletedBeforeCopy):
         "Copy the objects before the database backup as well, or keep deleted objects (versioning) until both are done."
-    case (.missing, .keyEncoding): "Make the row and the key agree byte for byte, or say in the drill file how the row spells it."
+    case (.missing, .keyEncoding):
+        "Make the row and the key agree byte for byte, or say in the drill file how the row spells it."
     case (.missing, .otherBucket): "Add the bucket to the backup and to backup.objects, or correct the row."
     case (.missing, .notCopied): "Copy this key by other means: the copy's kind cannot hold it, or left it out."
     case (_, .expiredVersion): "Keep noncurrent versions at least as long as you may want to go back."

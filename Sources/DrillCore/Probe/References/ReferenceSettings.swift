@@ -30,25 +30,36 @@ package struct ReferenceSettings: Sendable {
         [
             SettingsField("table", .text, "The table or view, as schema.table. Either this or `query`."),
             SettingsField("query", .text, "A SELECT that yields the columns named below. Either this or `table`."),
-            SettingsField("key", .text, required: true, "A column or an SQL expression that names the object; NULL means no reference."),
-            SettingsField("bucket", .text, "The bucket, one of backup.objects. Optional with `bucket_column` or `form: url`."),
+            SettingsField(
+                "key", .text, required: true,
+                "A column or an SQL expression that names the object; NULL means no reference."),
+            SettingsField(
+                "bucket", .text, "The bucket, one of backup.objects. Optional with `bucket_column` or `form: url`."),
             SettingsField("bucket_column", .text, "A column or an SQL expression that names the bucket."),
-            SettingsField("form", .choice(ReferenceForm.allCases.map(\.rawValue)), "How the key is spelled; key unless said."),
-            SettingsField("hosts", .either([.list(.text), .map(.text)]),
+            SettingsField(
+                "form", .choice(ReferenceForm.allCases.map(\.rawValue)), "How the key is spelled; key unless said."),
+            SettingsField(
+                "hosts", .either([.list(.text), .map(.text)]),
                 "With form: url, further S3-compatible endpoint hosts, or a mapping of a host to the bucket it serves."),
             SettingsField("prefix", .text, "Put before the key."),
             SettingsField("where", .text, "Rows for which this SQL condition holds need their object."),
-            SettingsField("id", .either([.text, .list(.text)]), "Names the row in findings; default: the primary key."),
+            SettingsField(
+                "id", .either([.text, .list(.text)]), "Names the row in findings; default: the primary key."),
             SettingsField("size", .text, "A column or SQL expression with the size in bytes."),
             SettingsField("checksum", .settings(checksumShape), "A column with the content's checksum."),
             SettingsField("version", .text, "A column or SQL expression with the version ID."),
             SettingsField("changed_at", .text, "When the row last pointed here: evidence for causes."),
-            SettingsField("content", .either([.choice(["none", "all"]), .settings(sampleShape)]),
+            SettingsField(
+                "content", .either([.choice(["none", "all"]), .settings(sampleShape)]),
                 "Whether the bytes are read and hashed: none, all, or { sample: 1% }."),
-            SettingsField("orphans", .choice(Orphans.allCases.map(\.rawValue)),
+            SettingsField(
+                "orphans", .choice(Orphans.allCases.map(\.rawValue)),
                 "Objects that no row names: ignore, report, or fail. Default: ignore."),
-            SettingsField("min_rows", .integer(0...Int64.max), "Fewer references examined: inconclusive. Default 1; 0 says that nothing may be there."),
-            SettingsField("require", .list(.choice(Requirement.allCases.map(\.rawValue))),
+            SettingsField(
+                "min_rows", .integer(0...Int64.max),
+                "Fewer references examined: inconclusive. Default 1; 0 says that nothing may be there."),
+            SettingsField(
+                "require", .list(.choice(Requirement.allCases.map(\.rawValue))),
                 "Expectations that must be comparable in every row; else the reference is unknown."),
             SettingsField("search_path", .list(.text), "The search_path of the probe's SQL; pg_catalog unless said."),
         ])
@@ -56,7 +67,8 @@ package struct ReferenceSettings: Sendable {
         "checksum",
         [
             SettingsField("column", .text, required: true, "A column or SQL expression."),
-            SettingsField("algorithm", .choice(["md5", "sha1", "sha256", "crc32c"]), required: true, "Of the content's bytes."),
+            SettingsField(
+                "algorithm", .choice(["md5", "sha1", "sha256", "crc32c"]), required: true, "Of the content's bytes."),
             SettingsField("encoding", .choice(["hex", "base64"]), "How the column spells it; hex unless said."),
         ])
     static let sampleShape = SettingsShape(
@@ -88,7 +100,9 @@ package struct ReferenceSettings: Sendable {
         }
         if let bucket, !context.buckets.contains(bucket) {
             var hints = ["backup.objects has: \(context.buckets.sorted().joined(separator: ", "))."]
-            if let nearest = nearestWord(to: bucket, among: context.buckets) { hints.insert("Did you mean `\(nearest)`?", at: 0) }
+            if let nearest = nearestWord(to: bucket, among: context.buckets) {
+                hints.insert("Did you mean `\(nearest)`?", at: 0)
+            }
             throw reader.error("bucket", "`\(bucket)` is not among backup.objects", hints: hints)
         }
         if context.buckets.isEmpty {
@@ -135,17 +149,26 @@ package struct ReferenceSettings: Sendable {
         required = Set(
             try (reader.strings("require") ?? []).map { word in
                 guard let requirement = Requirement(rawValue: word) else {
-                    throw reader.source.unknown("value", word, at: reader.joined("require"),
+                    throw reader.source.unknown(
+                        "value", word, at: reader.joined("require"),
                         known: Requirement.allCases.map(\.rawValue), line: reader.node("require")?.line ?? 1)
                 }
                 return requirement
             })
-        if required.contains(.size), query.size == nil { throw reader.error("require", "`size` needs a `size:` column") }
-        if required.contains(.checksum), checksum == nil { throw reader.error("require", "`checksum` needs a `checksum:` column") }
-        if required.contains(.version), query.version == nil { throw reader.error("require", "`version` needs a `version:` column") }
+        if required.contains(.size), query.size == nil {
+            throw reader.error("require", "`size` needs a `size:` column")
+        }
+        if required.contains(.checksum), checksum == nil {
+            throw reader.error("require", "`checksum` needs a `checksum:` column")
+        }
+        if required.contains(.version), query.version == nil {
+            throw reader.error("require", "`version` needs a `version:` column")
+        }
         query.includesExcludedRows = orphans != .ignore && query.condition != nil
     }
 
     /// The buckets that this probe's rows may name and whose other objects are orphans.
-    func buckets(of known: [String]) -> [String] { bucket.map { [$0] } ?? known.sorted { ObjectKey($0) < ObjectKey($1) } }
+    func buckets(of known: [String]) -> [String] {
+        bucket.map { [$0] } ?? known.sorted { ObjectKey($0) < ObjectKey($1) }
+    }
 }

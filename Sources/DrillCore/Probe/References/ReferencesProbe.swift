@@ -19,11 +19,14 @@ package struct ReferencesProbe: Probe {
             case .table(let table): "each row of \(table)"
             case .query: "each row of its query"
             }
-        var sentences = ["Reads \(source) and lists \(settings.bucket.map { "bucket \($0)" } ?? "every bucket that rows name")."]
+        var sentences = [
+            "Reads \(source) and lists \(settings.bucket.map { "bucket \($0)" } ?? "every bucket that rows name")."
+        ]
         switch settings.content {
         case .none: break
         case .all: sentences.append("Reads and hashes every referenced object.")
-        case .sample(let share): sentences.append("Reads and hashes \(fixed(share * 100, 2))% of the referenced objects.")
+        case .sample(let share):
+            sentences.append("Reads and hashes \(fixed(share * 100, 2))% of the referenced objects.")
         }
         return sentences
     }
