@@ -188,7 +188,7 @@ actor PostgresConnection {
     // MARK: - Results
 
     /// Runs a blocking body on the actor's queue; a cancelled task interrupts it.
-    private func interruptible<Value: Sendable>(
+    func interruptible<Value: Sendable>(
         _ body: (isolated PostgresConnection) throws(PostgresError) -> Value
     ) async throws(PostgresError) -> Value {
         let outcome: Result<Value, PostgresError> = await withTaskCancellationHandler {
@@ -199,18 +199,18 @@ actor PostgresConnection {
         return try outcome.get()
     }
 
-    private func ready() throws(PostgresError) -> Handle {
+    func ready() throws(PostgresError) -> Handle {
         guard let handle else { throw PostgresError(.connectionLost, "the connection is closed") }
         if interrupter.isInterrupted { throw cancelAndClose() }
         return handle
     }
 
-    private func sent(_ status: Int32) throws(PostgresError) {
+    func sent(_ status: Int32) throws(PostgresError) {
         if status == 0 { throw lost() }
     }
 
     /// The next result of the statement under way; nil after its last.
-    private func nextResult() throws(PostgresError) -> PGResult? {
+    func nextResult() throws(PostgresError) -> PGResult? {
         guard let handle else { throw PostgresError(.connectionLost, "the connection is closed") }
         var flushed = PQflush(handle.pointer)
         while flushed == 1 {
@@ -226,7 +226,7 @@ actor PostgresConnection {
     }
 
     /// Collects the statement under way to its end; the last result that is no error, or the first error.
-    private func textResult() throws(PostgresError) -> TextResult {
+    func textResult() throws(PostgresError) -> TextResult {
         var collected = TextResult(columns: [], rows: [], commandTag: "")
         while let result = try nextResult() {
             switch result.status {
@@ -249,7 +249,7 @@ actor PostgresConnection {
     }
 
     /// Reads what follows an error, so that the session can go on.
-    private func drain() throws(PostgresError) {
+    func drain() throws(PostgresError) {
         while handle != nil, try nextResult() != nil {}
     }
 
@@ -282,7 +282,7 @@ actor PostgresConnection {
     // MARK: - Waiting and failing
 
     /// Waits for the socket, but no longer than until the interrupter is set or the deadline has passed.
-    private func wait(
+    func wait(
         _ pointer: OpaquePointer, for events: Int32, until deadline: ContinuousClock.Instant?
     ) throws(PostgresError) {
         while true {
@@ -310,7 +310,7 @@ actor PostgresConnection {
 
     /// Asks the server to end what runs, without waiting for a server that does not answer, and closes the session.
     @discardableResult
-    private func cancelAndClose() -> PostgresError {
+    func cancelAndClose() -> PostgresError {
         if let handle, let request = PQgetCancel(handle.pointer) {
             let request = CancelRequest(pointer: request)
             let sent = DispatchSemaphore(value: 0)
@@ -325,13 +325,13 @@ actor PostgresConnection {
     }
 
     /// The session broke. It is closed.
-    private func lost() -> PostgresError {
+    func lost() -> PostgresError {
         let message = handle.map { redacted(libpqMessage($0.pointer)) } ?? "the connection is closed"
         handle = nil
         return PostgresError(.connectionLost, message)
     }
 
-    private func failure(_ result: borrowing PGResult) -> PostgresError {
+    func failure(_ result: borrowing PGResult) -> PostgresError {
         guard let handle else { return PostgresError(.connectionLost, "the connection is closed") }
         let isBroken = PQstatus(handle.pointer) == CONNECTION_BAD
         var error = result.error(isBroken ? .connectionLost : .server, fallback: redacted(libpqMessage(handle.pointer)))
@@ -361,7 +361,7 @@ actor PostgresConnection {
 }
 
 /// A libpq connection, closed when nothing holds it any more.
-private final class Handle {
+final class Handle {
     let pointer: OpaquePointer
     init(_ pointer: OpaquePointer) { self.pointer = pointer }
     deinit { PQfinish(pointer) }
