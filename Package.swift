@@ -14,8 +14,9 @@ func part(_ name: String, _ dependencies: [Target.Dependency] = [], path: String
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource] = []) -> Target {
-    .testTarget(
-        name: name + "Tests", dependencies: [.target(name: name), "DrillTestKit"] + dependencies,
+    let kit: [Target.Dependency] = name == "DrillTestKit" ? [] : ["DrillTestKit"]
+    return .testTarget(
+        name: name + "Tests", dependencies: [.target(name: name)] + kit + dependencies,
         resources: resources, swiftSettings: strict)
 }
 
@@ -60,6 +61,10 @@ let package = Package(
                 crypto,
             ]),
         part("DrillTestKit", [crypto]),
+        tests("DrillTestKit"),
+        .executableTarget(
+            name: "s3-stand-in", dependencies: ["DrillTestKit"], path: "Tests/Tools/s3-stand-in",
+            swiftSettings: strict),
         .executableTarget(
             name: "muster",
             dependencies: [
