@@ -73,5 +73,8 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: strict),
         tests("DrillPostgres"),
+        tests(
+            "DrillReports", [.product(name: "GRDB", package: "GRDB.swift")],
+            resources: [.copy("Golden"), .copy("Resources")]),
     ]
 )
