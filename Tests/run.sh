@@ -70,7 +70,10 @@ allowed_names='^(Package\.swift|Sources|Tests|drills|reports|README\.md|\..+)$'
 
 lint() {
     local status=0 script extra
-    swift format lint --strict --parallel --recursive Package.swift Sources Tests || status=1
+    if ! swift format lint --strict --parallel --recursive Package.swift Sources Tests; then
+        echo "most of this is mended by: swift format --in-place --parallel --recursive Package.swift Sources Tests"
+        status=1
+    fi
     while IFS= read -r -d '' script; do
         case $(head -n 1 "$script") in
             *python*) "$MUSTER_TEST_PYTHON" -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script" || status=1 ;;
