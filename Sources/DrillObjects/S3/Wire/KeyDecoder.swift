@@ -1,0 +1,53 @@
+/// Turns the text of a `<Key>` into the key's bytes.
+struct KeyDecoder {
+    /// Whether keys are URL-encoded; settled by the echoed `EncodingType` (S6).
+    let decodesURL: Bool
+    /// What a literal `+` in a URL-encoded key stands for (S5).
+    let plusIsSpace: Bool
+
+    /// Appends a key: as it is where nothing in it needs decoding.
+    /// - Returns: Whether a literal `+` was met in a URL-encoded key.
+    @inline(__always)
+    func append(_ scanner: XMLScanner, _ text: Range<Int>, to target: inout [UInt8]) throws(XMLProblem) -> Bool {
+        let bytes = scanner.bytes(text)
+        for byte in bytes where byte == UInt8(ascii: "%") || byte == UInt8(ascii: "&") || byte == UInt8(ascii: "+") || byte < 0x20 {
+            return try appendEncoded(scanner, text, to: &target)
+        }
+        target.append(contentsOf: bytes)
+        return false
+    }
+
+    private func appendEncoded(_ scanner: XMLScanner, _ text: Range<Int>, to target: inout [UInt8]) throws(XMLProblem) -> Bool {
+        var sawPlus = false
+        var index = text.lowerBound
+        while index < text.upperBound {
+            let byte = scanner.byte(index)
+            switch byte {
+            case UInt8(ascii: "&"):
+                let length = target.count
+                index = try scanner.appendEntity(at: index, end: text.upperBound, to: &target)
+                // No server spells `%` and `+` so; what they would mean inside a URL encoding, nobody knows.
+                if decodesURL, target.count == length + 1, target[length] == UInt8(ascii: "%") || target[length] == UInt8(ascii: "+") {
+                    throw XMLProblem(what: "a key with a percent or plus sign as an entity", offset: index)
+                }
+            case UInt8(ascii: "%") where decodesURL:
+                guard index + 2 < text.upperBound, let high = URLEncoding.digit(scanner.byte(index + 1)),
+                    let low = URLEncoding.digit(scanner.byte(index + 2))
+                else { throw XMLProblem(what: "a key with a % that no two hexadecimal digits follow", offset: index) }
+                target.append(high << 4 | low)
+                index += 3
+            case UInt8(ascii: "+") where decodesURL:
+                sawPlus = true
+                target.append(plusIsSpace ? UInt8(ascii: " ") : byte)
+                index += 1
+            case 0..<0x20:
+                // XML readers turn a CR into LF and refuse the others: what the key really is cannot be told.
+                throw XMLProblem(what: "a key with a raw control character", offset: index)
+            default:
+                target.append(byte)
+                index += 1
+            }
+        }
+        return sawPlus
+    }
+}

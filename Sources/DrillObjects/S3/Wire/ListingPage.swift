@@ -1,0 +1,91 @@
+import DrillCore
+
+/// What a listing says of one entry besides its columns.
+struct EntryFlags: OptionSet, Sendable {
+    var rawValue: UInt8
+    static let deleteMarker = EntryFlags(rawValue: 1)
+    static let latest = EntryFlags(rawValue: 2)
+    /// Of a storage class whose bytes must be restored before they can be read.
+    static let archived = EntryFlags(rawValue: 4)
+}
+
+/// Objects, or versions and delete markers, in document order, as columns of one length.
+struct ListedEntries: Sendable {
+    var keys = ByteColumn()
+    /// Without quotes; empty for a delete marker.
+    var etags = ByteColumn()
+    /// Empty for a listing of objects.
+    var versions = ByteColumn()
+    var sizes: [Int64] = []
+    /// Microseconds since 1970 UTC.
+    var modified: [Int64] = []
+    var flags: [EntryFlags] = []
+    /// Storage classes of archived entries, by index.
+    var archiveClasses: [Int: String] = [:]
+
+    var count: Int { keys.count }
+
+    mutating func reserve(_ entries: Int, withVersions: Bool) {
+        keys.bytes.reserveCapacity(entries * 48)
+        keys.ends.reserveCapacity(entries)
+        etags.bytes.reserveCapacity(entries * 32)
+        etags.ends.reserveCapacity(entries)
+        if withVersions {
+            versions.bytes.reserveCapacity(entries * 32)
+            versions.ends.reserveCapacity(entries)
+        }
+        sizes.reserveCapacity(entries)
+        modified.reserveCapacity(entries)
+        flags.reserveCapacity(entries)
+    }
+
+    /// Keeps the first `length` entries.
+    mutating func truncate(to length: Int) {
+        guard length < count else { return }
+        keys.truncate(to: length)
+        etags.truncate(to: length)
+        if !versions.isEmpty { versions.truncate(to: length) }
+        sizes.removeLast(sizes.count - length)
+        modified.removeLast(modified.count - length)
+        flags.removeLast(flags.count - length)
+        archiveClasses = archiveClasses.filter { $0.key < length }
+    }
+}
+
+extension ByteColumn {
+    mutating func truncate(to length: Int) {
+        let end = length == 0 ? 0 : Int(ends[length - 1])
+        bytes.removeLast(bytes.count - end)
+        ends.removeLast(ends.count - length)
+    }
+}
+
+/// One answer to ListObjectsV2 or ListObjectVersions, whole and well-formed.
+struct ListingPage: Sendable {
+    var entries = ListedEntries()
+    /// Full prefixes, where a delimiter was sent.
+    var commonPrefixes = ByteColumn()
+    var isTruncated = false
+    var keyCount: Int64?
+    var nextToken: [UInt8]?
+    var nextKeyMarker: [UInt8]?
+    var nextVersionMarker: [UInt8]?
+    /// Of the echoed `EncodingType`, not of the request (S6).
+    var isURLEncoded = false
+    /// A URL-encoded key held a literal `+`, which some servers mean as a space (S5).
+    var sawPlus = false
+    /// The echoed start, undecoded: how this server encodes.
+    var echoedStart: [UInt8]?
+}
+
+/// Which listing a body must be.
+enum ListingKind: Sendable {
+    case objects, versions
+
+    var root: StaticString {
+        switch self {
+        case .objects: "ListBucketResult"
+        case .versions: "ListVersionsResult"
+        }
+    }
+}
