@@ -72,6 +72,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: strict),
+        tests("DrillObjects"),
         tests("DrillPostgres"),
         tests(
             "DrillReports", [.product(name: "GRDB", package: "GRDB.swift")],
