@@ -42,7 +42,7 @@ struct PostgresConnectionIntegrationTests {
     func lateErrorIsNoShortResult() async throws {
         let connection = try await PostgresConnection.connect(TestServer.parameters())
         let error = await #expect(throws: PostgresError.self) {
-            _ = try await connection.eachRow(of: "SELECT 1 / (500 - n) FROM generate_series(1, 1000) n") { _ in }
+            _ = try await connection.rows(of: "SELECT 1 / (500 - n) FROM generate_series(1, 1000) n", limit: 9)
         }
         #expect(error?.message == "division by zero")
     }

@@ -26,6 +26,8 @@ struct PGResult: ~Copyable {
         return String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
     }
 
+    func row(_ index: Int) -> [String?] { (0..<columnCount).map { value(row: index, column: $0) } }
+
     /// `SELECT 3`, `COPY 1000000`, `BEGIN`.
     var commandTag: String { text(PQcmdStatus(pointer)) ?? "" }
 

@@ -73,32 +73,31 @@ actor PostgresConnection {
         }
     }
 
-    /// Runs one statement by the extended protocol and hands on its rows one by one, as text; memory does not grow with them.
-    /// - Returns: The columns, after the server said that the result is complete (P12).
-    func eachRow(
-        of sql: String, _ receive: @escaping @Sendable ([String?]) -> Void
-    ) async throws(PostgresError) -> [ResultColumn] {
+    /// Runs one statement by the extended protocol, keeps its first rows as text, and counts all; memory does not grow with them.
+    /// - Returns: The result, after the server said that it is complete (P12).
+    func rows(of sql: String, limit: Int) async throws(PostgresError) -> SQLRows {
         try await interruptible { connection throws(PostgresError) in
             let handle = try connection.ready()
             try connection.sent(PQsendQueryParams(handle.pointer, sql, 0, nil, nil, nil, nil, 0))
             guard PQsetSingleRowMode(handle.pointer) == 1 else { throw connection.lost() }
-            var columns: [ResultColumn]?
+            var collected = SQLRows(columns: [], rows: [], rowCount: 0)
+            var isComplete = false
             while let result = try connection.nextResult() {
                 switch result.status {
                 case PGRES_SINGLE_TUPLE:
-                    receive((0..<result.columnCount).map { result.value(row: 0, column: $0) })
+                    collected.rowCount += 1
+                    if collected.rows.count < limit { collected.rows.append(result.row(0)) }
                 case PGRES_TUPLES_OK:
-                    columns = result.columns
-                case PGRES_COMMAND_OK, PGRES_EMPTY_QUERY:
-                    columns = []
+                    collected.columns = result.columns.map(\.name)
+                    isComplete = true
                 default:
                     let error = connection.failure(result)
                     try connection.drain()
                     throw error
                 }
             }
-            guard let columns else { throw PostgresError(.malformed, "the result has no end") }
-            return columns
+            guard isComplete else { throw PostgresError(.malformed, "the result has no end") }
+            return collected
         }
     }
 
@@ -233,9 +232,7 @@ actor PostgresConnection {
             case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_EMPTY_QUERY:
                 collected = TextResult(
                     columns: result.columns,
-                    rows: (0..<result.rowCount).map { row in
-                        (0..<result.columnCount).map { result.value(row: row, column: $0) }
-                    }, commandTag: result.commandTag)
+                    rows: (0..<result.rowCount).map { result.row($0) }, commandTag: result.commandTag)
             case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
                 cancelAndClose()
                 throw PostgresError(.server, "the statement is a COPY, which is not expected here")

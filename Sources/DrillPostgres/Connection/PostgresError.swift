@@ -52,4 +52,5 @@ extension PostgresError {
     static let undefinedColumn = "42703"
     static let undefinedTable = "42P01"
     static let insufficientPrivilege = "42501"
+    static let readOnlyTransaction = "25006"
 }

@@ -84,13 +84,18 @@ struct PostgresParameters: Sendable {
         Self.forgetEnvironment
         var complete: [(keyword: String, value: String)] = []
         for option in Self.knownOptions {
-            if let value = values[option.keyword] ?? option.compiled, !value.isEmpty {
-                complete.append((option.keyword, value))
-            }
+            let value = values[option.keyword] ?? Self.ours[option.keyword] ?? option.compiled
+            if let value, !value.isEmpty { complete.append((option.keyword, value)) }
         }
         if let password { complete.append(("password", password.reveal())) }
         return complete
     }
+
+    /// Statements are UTF-8; a server that is gone without a word is noticed within a minute or so.
+    private static let ours = [
+        "application_name": "muster", "client_encoding": "UTF8", "keepalives": "1", "keepalives_idle": "30",
+        "keepalives_interval": "10", "keepalives_count": "3",
+    ]
 
     private struct KnownOption {
         var keyword: String
