@@ -2,8 +2,9 @@
 package enum S3Fault: Sendable {
     /// Waits before answering; also the way to give a server a distance.
     case latency(Duration)
-    /// Runs before the request is looked at, or after it was answered, such as to overwrite an object (S22).
+    /// Runs before the request is looked at.
     case before(@Sendable () -> Void)
+    /// Runs when the answer is made and not yet out, such as to overwrite an object behind a listing (S22).
     case after(@Sendable () -> Void)
 
     // Instead of the answer:

@@ -82,7 +82,7 @@ package final class S3StandIn: Sendable {
 
     package var counts: RequestCounts { server.state.withLock { $0.log.counts } }
 
-    /// In the order in which they came; complete once `counts.inFlight` is 0.
+    /// In the order in which they came. Whoever has an answer finds its status and size here.
     package var requests: [RecordedRequest] { server.state.withLock { $0.log.requests } }
 
     package func clearRequests() { server.state.withLock { $0.log.clear() } }

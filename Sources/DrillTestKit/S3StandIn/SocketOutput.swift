@@ -5,12 +5,20 @@ import Glibc
 struct SocketOutput {
     let socket: Int32
     private var fault: TransportFault
-    private(set) var sentBytes = 0
-    private(set) var headBytes = 0
+    private var sentBytes = 0
+    private var headBytes = 0
+    private var isEnding = false
+    private let willEnd: (_ headBytes: Int, _ allBytes: Int) -> Void
 
-    init(socket: Int32, fault: TransportFault) {
+    /// - Parameter willEnd: Called once, before the last bytes are handed over, so that whoever has the answer can
+    ///   rely on what this did.
+    init(
+        socket: Int32, fault: TransportFault,
+        willEnd: @escaping (_ headBytes: Int, _ allBytes: Int) -> Void = { _, _ in }
+    ) {
         self.socket = socket
         self.fault = fault
+        self.willEnd = willEnd
     }
 
     /// - Parameter isHead: Whether this answers a HEAD, and so says how long a body is that it does not send.
@@ -19,24 +27,42 @@ struct SocketOutput {
         _ response: StandInResponse, isHead: Bool, requestID: String, date: Date, closes: Bool,
         renderer: inout GeneratedPageRenderer
     ) -> Bool {
+        let isWhole: Bool
         switch response.body {
         case .bytes(let bytes):
-            return bytes.withUnsafeBytes { body in
+            isWhole = bytes.withUnsafeBytes { body in
                 sendWhole(response, body: body, isHead: isHead, requestID: requestID, date: date, closes: closes)
             }
         case .generated(let page):
             let body = renderer.render(page)
-            return sendWhole(response, body: body, isHead: isHead, requestID: requestID, date: date, closes: closes)
+            isWhole = sendWhole(response, body: body, isHead: isHead, requestID: requestID, date: date, closes: closes)
         case .flood(let head, let filler, let total):
             let lines = header(response, length: total, requestID: requestID, date: date, closes: closes)
-            guard send(lines), send(head) else { return false }
-            var left = total - head.count
-            while left > 0 {
-                guard send(left < filler.count ? [UInt8](filler[..<left]) : filler) else { return false }
-                left -= min(left, filler.count)
-            }
-            return true
+            headBytes = lines.count
+            isWhole = flood(lines + head, filler, left: total - head.count)
         }
+        announceEnd(sentBytes)
+        return isWhole
+    }
+
+    private mutating func flood(_ head: [UInt8], _ filler: [UInt8], left: Int) -> Bool {
+        guard head.withUnsafeBytes({ send($0, more: left > 0) }) else { return false }
+        var left = left
+        while left > 0 {
+            let count = min(left, filler.count)
+            left -= count
+            guard filler.withUnsafeBytes({ send(UnsafeRawBufferPointer(rebasing: $0[..<count]), more: left > 0) })
+            else {
+                return false
+            }
+        }
+        return true
+    }
+
+    private mutating func announceEnd(_ allBytes: Int) {
+        guard !isEnding else { return }
+        isEnding = true
+        willEnd(headBytes, allBytes)
     }
 
     private mutating func sendWhole(
@@ -91,9 +117,11 @@ struct SocketOutput {
     private mutating func send(_ bytes: UnsafeRawBufferPointer, more: Bool) -> Bool {
         if let (limit, ending) = fault.ending, sentBytes + bytes.count >= limit {
             let allowed = max(0, limit - sentBytes)
+            announceEnd(sentBytes + allowed)
             if transmit(UnsafeRawBufferPointer(rebasing: bytes[..<allowed]), more: false) { end(ending) }
             return false
         }
+        if !more { announceEnd(sentBytes + bytes.count) }
         return transmit(bytes, more: more)
     }
 

@@ -43,15 +43,15 @@ struct StandInConnection: ~Copyable {
             if faults.changesBody { materialize(&response) }
             response = faults.altered(response)
         }
+        for act in faults.after { act() }
         let isLast = request.closesConnection || response.framing == .untilClose
-        var output = SocketOutput(socket: socket, fault: faults.transport)
+        let (server, status) = (server, response.status)
+        var output = SocketOutput(socket: socket, fault: faults.transport) { headBytes, allBytes in
+            server.state.withLock { $0.log.ended(index, status: status, headBytes: headBytes, sentBytes: allBytes) }
+        }
         let isWhole = output.send(
             response, isHead: request.method == "HEAD", requestID: requestID,
-            date: server.state.withLock { $0.clock() },
-            closes: isLast, renderer: &renderer)
-        let (status, headBytes, sent) = (response.status, output.headBytes, output.sentBytes)
-        server.state.withLock { $0.log.ended(index, status: status, headBytes: headBytes, sentBytes: sent) }
-        for act in faults.after { act() }
+            date: server.state.withLock { $0.clock() }, closes: isLast, renderer: &renderer)
         return isWhole && !isLast
     }
 
