@@ -40,6 +40,7 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CLibCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CLinuxFiles"),
         .target(
             name: "DrillCore",
             dependencies: [
@@ -53,7 +54,7 @@ let package = Package(
                 .product(name: "SystemPackage", package: "swift-system"),
             ]),
         part("DrillPostgres", ["CLibPQ"]),
-        part("DrillObjects", [crypto]),
+        part("DrillObjects", [crypto, "CLinuxFiles"]),
         part(
             "DrillReports",
             [
@@ -72,6 +73,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: strict),
+        tests("DrillCore"),
         tests("DrillObjects"),
         tests("DrillPostgres"),
         tests(

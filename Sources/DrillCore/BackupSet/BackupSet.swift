@@ -67,8 +67,38 @@ package struct ComponentState: Sendable {
 package protocol BackupCatalog: Sendable {
     /// For a person.
     var place: String { get }
-    /// Every candidate, also those that cannot be used, with the reason. Throws where the catalog cannot be read.
+    /// Every candidate, newest first, judged by what the catalog alone says. Cheap. Throws where the catalog cannot be read.
+    func candidates() async throws -> [BackupSet]
+    /// That candidate with its components looked at: its state, notes, size and, where only they tell it, its time. Throws where
+    /// it could not be looked at.
+    func examined(_ set: BackupSet) async throws -> BackupSet
+    /// Every candidate, also those that cannot be used, with the reason. Throws where the catalog, or the set that would be
+    /// drilled, cannot be looked at.
     func sets() async throws -> [BackupSet]
+}
+
+extension BackupCatalog {
+    package func sets() async throws -> [BackupSet] {
+        var sets: [BackupSet] = []
+        var newestIsKnown = false
+        for candidate in try await candidates() {
+            do {
+                sets.append(try await examined(candidate))
+            } catch {
+                let error = DrillError(wrapping: error)
+                // What cannot be looked at is no fault of the backup; but an older set must not hide what the newest one is.
+                guard newestIsKnown, error.code == .couldNotLook else { throw error }
+                var set = candidate
+                set.state = .unusable("it could not be looked at: \(error.what)")
+                sets.append(set)
+            }
+            switch sets.last?.state {
+            case .usable, .unusable: newestIsKnown = true
+            case .beingWritten, .passedOver, nil: break
+            }
+        }
+        return sets
+    }
 }
 
 /// The instant asked for.

@@ -1,0 +1,6 @@
+import DrillCore
+
+/// All that this module adds to Muster.
+package func registerObjectParts(_ registry: inout Registry) {
+    registry.register(DirectoryFolderKind.self)
+}
