@@ -41,6 +41,7 @@ let package = Package(
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CLibCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CLinuxFiles"),
+        .target(name: "CHost"),
         .target(
             name: "DrillCore",
             dependencies: [
@@ -50,7 +51,7 @@ let package = Package(
         part(
             "DrillHost",
             [
-                "CLibCurl", .product(name: "Subprocess", package: "swift-subprocess"),
+                "CHost", "CLibCurl", .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ]),
         part("DrillPostgres", ["CLibPQ"]),
@@ -75,6 +76,7 @@ let package = Package(
             ], swiftSettings: strict),
         tests("DrillCore"),
         tests("DrillObjects"),
+        tests("DrillHost"),
         tests("DrillPostgres"),
         tests(
             "DrillReports", [.product(name: "GRDB", package: "GRDB.swift")],
