@@ -18,6 +18,8 @@ struct RequestFaults: Sendable {
 
     var isEmpty: Bool { faults.isEmpty }
 
+    var areMoreThanLatency: Bool { faults.contains { if case .latency = $0 { false } else { true } } }
+
     var latency: Duration {
         faults.reduce(.zero) { total, fault in
             if case .latency(let duration) = fault { total + duration } else { total }

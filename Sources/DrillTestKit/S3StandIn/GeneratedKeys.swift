@@ -56,13 +56,13 @@ package struct GeneratedKeys: KeySpace, Sendable {
     package func size(_ index: Int, version: Int = 0) -> Int { 1000 + (index * 7919 + version) % 9000 }
 
     package func eTag(_ index: Int, version: Int = 0) -> String {
-        String(decoding: repeatElement(Self.hex(Self.mark(index, version)), count: 4).joined(), as: UTF8.self)
+        String(repeating: String(decoding: Self.hex(Self.mark(index, version)), as: UTF8.self), count: 4)
     }
 
     package func versionID(_ index: Int, version: Int) -> String {
         guard versionsPerKey > 1 else { return "null" }
-        let marks = repeatElement(Self.hex(Self.mark(index, version)), count: 3).joined()
-        return String(decoding: marks + Self.digits(version), as: UTF8.self)
+        let mark = String(decoding: Self.hex(Self.mark(index, version)), as: UTF8.self)
+        return String(repeating: mark, count: 3) + String(decoding: Self.digits(version), as: UTF8.self)
     }
 
     package func lastModified(_ index: Int, version: Int = 0) -> Date {
@@ -71,7 +71,14 @@ package struct GeneratedKeys: KeySpace, Sendable {
 
     package func body(_ index: Int, version: Int = 0) -> [UInt8] {
         let line = Self.hex(Self.mark(index, version)) + [UInt8(ascii: "\n")]
-        return [UInt8](repeatElement(line, count: 1112).joined().prefix(size(index, version: version)))
+        let size = size(index, version: version)
+        return [UInt8](unsafeUninitializedCapacity: size) { body, count in
+            for position in stride(from: 0, to: size, by: line.count) {
+                let length = min(line.count, size - position)
+                for offset in 0..<length { body[position + offset] = line[offset] }
+            }
+            count = size
+        }
     }
 
     // MARK: KeySpace
@@ -102,6 +109,16 @@ package struct GeneratedKeys: KeySpace, Sendable {
         return low
     }
 
+    private func omittedBefore(_ index: Int) -> Int {
+        var low = 0
+        var high = omitted.count
+        while low < high {
+            let middle = (low + high) / 2
+            if omitted[middle] < index { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
     /// The object number at this position, which is further on by as many as are left out before it.
     func index(at position: Int) -> Int {
         var low = 0
@@ -113,13 +130,22 @@ package struct GeneratedKeys: KeySpace, Sendable {
         return position + low
     }
 
+    /// The number of the object with this key, read from the key itself; `nil` when there is no such object.
+    func index(of key: [UInt8]) -> Int? {
+        guard case .literal(let before)? = pieces.first, key.count >= before.count + 8 else { return nil }
+        var index = 0
+        for digit in key[before.count..<(before.count + 8)] {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit) else { return nil }
+            index = index * 10 + Int(digit - UInt8(ascii: "0"))
+        }
+        guard index < count, self.key(index) == key else { return nil }
+        return self.index(at: index - omittedBefore(index)) == index ? index : nil
+    }
+
     func versions(of key: [UInt8]) -> [StandInVersion] {
-        let position = position(notBelow: key)
-        guard position < keyCount, self.key(at: position) == key else { return [] }
-        let index = index(at: position)
+        guard let index = index(of: key) else { return [] }
         return (0..<versionsPerKey).reversed().map { version in
-            var object = StandInObject(body(index, version: version))
-            object.eTag = eTag(index, version: version)
+            var object = StandInObject(body(index, version: version), eTag: eTag(index, version: version))
             object.encryption = "aws:kms"
             return StandInVersion(
                 versionID: versionID(index, version: version), lastModified: lastModified(index, version: version),
@@ -135,10 +161,25 @@ package struct GeneratedKeys: KeySpace, Sendable {
         UInt32(truncatingIfNeeded: index &* 2_654_435_761 &+ version &* 40503)
     }
 
-    static func digits(_ value: Int) -> [UInt8] { [UInt8](S3Time.pad(value, 8).utf8) }
+    static func digits(_ value: Int) -> [UInt8] {
+        var rest = value
+        return [UInt8](unsafeUninitializedCapacity: 8) { digits, count in
+            for place in (0..<8).reversed() {
+                digits[place] = UInt8(ascii: "0") + UInt8(rest % 10)
+                rest /= 10
+            }
+            count = 8
+        }
+    }
 
     static func hex(_ value: UInt32) -> [UInt8] {
-        [UInt8](Bytes.hex((0..<4).reversed().map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }).utf8)
+        [UInt8](unsafeUninitializedCapacity: 8) { digits, count in
+            for place in 0..<8 {
+                let digit = UInt8(truncatingIfNeeded: value >> UInt32(28 - 4 * place)) & 15
+                digits[place] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
+            }
+            count = 8
+        }
     }
 
     private static func pieces(of format: String) -> [Piece] {

@@ -19,6 +19,7 @@ package struct RecordedRequest: Sendable {
 
 /// What was asked so far.
 package struct RequestCounts: Sendable {
+    package fileprivate(set) var total = 0
     package fileprivate(set) var byOperation: [S3Operation: Int] = [:]
     package fileprivate(set) var byStatus: [Int: Int] = [:]
     package fileprivate(set) var inFlight = 0
@@ -27,8 +28,6 @@ package struct RequestCounts: Sendable {
     package fileprivate(set) var bytesSent = 0
     /// Requests that a fault hit.
     package fileprivate(set) var faulted = 0
-
-    package var total: Int { byOperation.values.reduce(0, +) }
 
     package func of(_ operation: S3Operation) -> Int { byOperation[operation, default: 0] }
 }
@@ -45,6 +44,7 @@ struct RequestLog: Sendable {
     /// - Returns: Where the request is in the record; `nil` when requests are only counted.
     mutating func began(_ request: StandInRequest, connection: Int, isFaulted: Bool, recorded: Bool) -> Int? {
         counts.byOperation[request.operation, default: 0] += 1
+        counts.total += 1
         counts.inFlight += 1
         counts.mostInFlight = max(counts.mostInFlight, counts.inFlight)
         if isFaulted { counts.faulted += 1 }

@@ -1,5 +1,4 @@
 import Foundation
-import Synchronization
 
 /// An S3 server in this process, on 127.0.0.1 and a port of its own, that follows a script.
 ///
@@ -80,12 +79,12 @@ package final class S3StandIn: Sendable {
 
     // MARK: What was asked
 
-    package var counts: RequestCounts { server.state.withLock { $0.log.counts } }
+    package var counts: RequestCounts { server.log.withLock { $0.counts } }
 
     /// In the order in which they came. Whoever has an answer finds its status and size here.
-    package var requests: [RecordedRequest] { server.state.withLock { $0.log.requests } }
+    package var requests: [RecordedRequest] { server.log.withLock { $0.requests } }
 
-    package func clearRequests() { server.state.withLock { $0.log.clear() } }
+    package func clearRequests() { server.log.withLock { $0.clear() } }
 }
 
 /// A bucket of a stand-in, to be filled by a script with exact instants.

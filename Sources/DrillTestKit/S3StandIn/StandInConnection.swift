@@ -12,7 +12,7 @@ struct StandInConnection: ~Copyable {
     init(_ socket: Int32, of server: StandInServer) {
         self.socket = socket
         self.server = server
-        number = server.state.withLock { $0.log.connected() }
+        number = server.log.withLock { $0.connected() }
         input = RequestReader(socket: socket)
     }
 
@@ -26,15 +26,17 @@ struct StandInConnection: ~Copyable {
     /// - Returns: Whether the connection can take a further request.
     private mutating func answer(_ request: StandInRequest) -> Bool {
         let number = number
-        let (index, faults, requestID) = server.state.withLock { state in
+        let (faults, isRecorded) = server.state.withLock { state in
             var hit: [S3Fault] = []
             for rule in state.rules.indices where state.rules[rule].hits(request) {
                 hit.append(state.rules[rule].fault)
             }
-            let index = state.log.began(
-                request, connection: number, isFaulted: hit.contains { if case .latency = $0 { false } else { true } },
-                recorded: state.settings.recordsRequests)
-            return (index, RequestFaults(faults: hit), Self.requestID(state.log.counts.total))
+            return (RequestFaults(faults: hit), state.settings.recordsRequests)
+        }
+        let (index, requestID) = server.log.withLock { log in
+            let index = log.began(
+                request, connection: number, isFaulted: faults.areMoreThanLatency, recorded: isRecorded)
+            return (index, Self.requestID(log.counts.total))
         }
         if faults.latency > .zero { SocketOutput.pause(faults.latency, socket: socket) }
         for act in faults.before { act() }
@@ -47,7 +49,7 @@ struct StandInConnection: ~Copyable {
         let isLast = request.closesConnection || response.framing == .untilClose
         let (server, status) = (server, response.status)
         var output = SocketOutput(socket: socket, fault: faults.transport) { headBytes, allBytes in
-            server.state.withLock { $0.log.ended(index, status: status, headBytes: headBytes, sentBytes: allBytes) }
+            server.log.withLock { $0.ended(index, status: status, headBytes: headBytes, sentBytes: allBytes) }
         }
         let isWhole = output.send(
             response, isHead: request.method == "HEAD", requestID: requestID,
@@ -59,14 +61,19 @@ struct StandInConnection: ~Copyable {
         _ request: StandInRequest, _ faults: RequestFaults, _ requestID: String
     ) -> StandInResponse {
         do throws(S3Failure) {
-            let (credentials, now) = server.state.withLock { ($0.credentials, $0.clock()) }
-            if !credentials.isEmpty { try SignatureCheck(credentials: credentials, now: now).verify(request) }
-            let result = server.state.withLock { state in
-                Result { () throws(S3Failure) in
-                    try state.handle(request, faults: faults.listing, ignoresRange: faults.ignoresRange)
-                }
+            let isRead = request.method == "GET" || request.method == "HEAD"
+            let (credentials, now, fixed) = server.state.withLock { state in
+                // Reading cannot change a generated bucket, so it need not hold up the others.
+                let isGenerated = request.bucket.flatMap { state.buckets[$0] }?.isGenerated ?? false
+                return (state.credentials, state.clock(), isRead && isGenerated ? state : nil)
             }
-            return try result.get()
+            if !credentials.isEmpty { try SignatureCheck(credentials: credentials, now: now).verify(request) }
+            if var fixed {
+                return try fixed.handle(request, faults: faults.listing, ignoresRange: faults.ignoresRange)
+            }
+            return try server.state.withLock { state throws(S3Failure) in
+                try state.handle(request, faults: faults.listing, ignoresRange: faults.ignoresRange)
+            }
         } catch {
             return error.response(requestID: requestID)
         }

@@ -23,9 +23,10 @@ package struct StandInObject: Sendable {
     /// The sizes of the parts of a multipart object; empty for others.
     package var partSizes: [Int] = []
 
-    package init(_ body: [UInt8] = []) {
+    /// - Parameter eTag: `nil` for the body's MD5.
+    package init(_ body: [UInt8] = [], eTag: String? = nil) {
         self.body = body
-        eTag = ETag.ofBytes(body)
+        self.eTag = eTag ?? ETag.ofBytes(body)
     }
 
     /// An object as CompleteMultipartUpload leaves it.

@@ -1,6 +1,5 @@
 import Foundation
 import Glibc
-import Synchronization
 
 /// What keeps the stand-in from starting.
 package struct StandInError: Error, CustomStringConvertible {
@@ -13,9 +12,10 @@ package struct StandInError: Error, CustomStringConvertible {
 /// The listening socket, its connections, and the state that they share.
 final class StandInServer: Sendable {
     let port: UInt16
-    let state = Mutex(StandInState())
+    let state = Guarded(StandInState())
+    let log = Guarded(RequestLog())
     private let listener: Int32
-    private let open = Mutex(OpenSockets())
+    private let open = Guarded(OpenSockets())
 
     private struct OpenSockets: Sendable {
         var isStopped = false

@@ -72,7 +72,6 @@ struct StandInState: Sendable {
     /// By access key; `""` for everybody.
     var denied: [String: Set<S3Permission>] = [:]
     var rules: [FaultRule] = []
-    var log = RequestLog()
     var clock: @Sendable () -> Date = { Date() }
     private var lastSequence = 0
 
