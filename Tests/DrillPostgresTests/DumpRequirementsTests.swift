@@ -12,12 +12,14 @@ import Testing
     @Test(arguments: [
         ("GRANT SELECT ON TABLE public.t TO reader;", ["reader"]),
         ("GRANT SELECT(a,b),INSERT ON TABLE public.t TO \"Big One\" WITH GRANT OPTION;", ["Big One"]),
-        ("REVOKE ALL ON FUNCTION f(\"to\" integer) FROM PUBLIC;", []), ("GRANT USAGE ON SCHEMA s TO a, GROUP b;", ["a", "b"]),
+        ("REVOKE ALL ON FUNCTION f(\"to\" integer) FROM PUBLIC;", []),
+        ("GRANT USAGE ON SCHEMA s TO a, GROUP b;", ["a", "b"]),
         ("ALTER TABLE public.t OWNER TO app_owner;", ["app_owner"]),
         ("ALTER DEFAULT PRIVILEGES FOR ROLE maker IN SCHEMA s GRANT SELECT ON TABLES TO taker;", ["maker", "taker"]),
         ("CREATE POLICY p ON public.t FOR SELECT TO tenant, PUBLIC USING (CAST(a AS text) = 'to nobody');", ["tenant"]),
         ("SET SESSION AUTHORIZATION 'grantor';", ["grantor"]), ("SET SESSION AUTHORIZATION DEFAULT;", []),
-        ("RESET SESSION AUTHORIZATION;", []), ("CREATE USER MAPPING FOR mapped SERVER s OPTIONS (user 'x');", ["mapped"]),
+        ("RESET SESSION AUTHORIZATION;", []),
+        ("CREATE USER MAPPING FOR mapped SERVER s OPTIONS (user 'x');", ["mapped"]),
         ("CREATE USER MAPPING FOR PUBLIC SERVER s;", []), ("CREATE TABLE t (owner text, \"to\" text);", []),
     ])
     func rolesThatAStatementNamesAreFound(_ sql: String, roles: [String]) {
@@ -31,7 +33,9 @@ import Testing
     }
 
     @Test func extensionsTablespacesAndEncodingAreFound() {
-        #expect(requirements("CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public;").extensions == ["uuid-ossp"])
+        #expect(
+            requirements("CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public;").extensions == ["uuid-ossp"]
+        )
         #expect(requirements("SET default_tablespace = fast;").tablespaces == ["fast"])
         #expect(requirements("SET default_tablespace = '';").tablespaces.isEmpty)
         #expect(requirements("SET client_encoding = 'LATIN1';").encodingName == "LATIN1")

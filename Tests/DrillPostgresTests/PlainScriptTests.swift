@@ -27,7 +27,8 @@ import Testing
 
     static let oneStatementEach = [
         "SELECT 'a;b';", #"SELECT E'it\'s;';"#, "SELECT \"a;\"\"b\";", "DO $$ BEGIN; END $$;", "DO $x$ $$;$$ ; $x$;",
-        "SELECT 1 /* ; /* nested; */ ; */ + 1;", "SELECT 1 -- not; here\n;", "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2);",
+        "SELECT 1 /* ; /* nested; */ ; */ + 1;", "SELECT 1 -- not; here\n;",
+        "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2);",
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END;",
         "CREATE OR REPLACE PROCEDURE begin() LANGUAGE sql BEGIN ATOMIC SELECT 1; END;", "SELECT a$b$c;", "SELECT '\\';",
         "CREATE TABLE \"x\n\\! id\" (a int);", "SELECT 'two\n\\! lines';", "SELECT U&'d\\0061t';", "SELECT $1;",
@@ -45,23 +46,27 @@ import Testing
         var data: [UInt8] = []
         for case .copyData(let bytes) in found { data += bytes }
         #expect(String(decoding: data, as: UTF8.self) == "\\\\.\n\\.x\nb;'\n")
-        #expect(found.filter { if case .copyData = $0 { false } else { true } } == [
-            .copyStatement(Array("COPY public.t (a) FROM stdin;".utf8), line: 1), .copyEnd,
-            .statement(Array("SELECT 1;".utf8), line: 7),
-        ])
+        #expect(
+            found.filter { if case .copyData = $0 { false } else { true } } == [
+                .copyStatement(Array("COPY public.t (a) FROM stdin;".utf8), line: 1), .copyEnd,
+                .statement(Array("SELECT 1;".utf8), line: 7),
+            ])
     }
 
     @Test func windowsLineEndsAndAByteOrderMarkAreUnderstood() throws {
         let found = try pieces("\u{FEFF}-- one\r\nCOPY t FROM stdin;\r\n1\r\n\\.\r\n\\unrestrict aB1\r\n")
-        #expect(found == [
-            .comment(Array("-- one".utf8)), .copyStatement(Array("COPY t FROM stdin;".utf8), line: 2),
-            .copyData(Array("1\r\n".utf8)), .copyEnd, .metaCommand(name: "unrestrict", argument: "aB1", line: 5),
-        ])
+        #expect(
+            found == [
+                .comment(Array("-- one".utf8)), .copyStatement(Array("COPY t FROM stdin;".utf8), line: 2),
+                .copyData(Array("1\r\n".utf8)), .copyEnd, .metaCommand(name: "unrestrict", argument: "aB1", line: 5),
+            ])
     }
 
     static let refused = [
-        "\\! touch /tmp/pwn", "\\unrestrict", "\\unrestrict a b", "\\unrestrict `id`", "\\restrict $(id)", "SELECT 1 \\g |id",
-        "SELECT 1; \\! id", " \\! id", "-- Name: x\n\\! id\n", "\\copy t from program 'id'", "\\i /etc/passwd", "\\connect `id`",
+        "\\! touch /tmp/pwn", "\\unrestrict", "\\unrestrict a b", "\\unrestrict `id`", "\\restrict $(id)",
+        "SELECT 1 \\g |id",
+        "SELECT 1; \\! id", " \\! id", "-- Name: x\n\\! id\n", "\\copy t from program 'id'", "\\i /etc/passwd",
+        "\\connect `id`",
         "SELECT 1 \\unrestrict abc", "\\o |id", "\\restrictx abc", "SELECT 1; \\unrestrict abc", "/* */ \\! id",
     ]
 
@@ -78,11 +83,13 @@ import Testing
 
     @Test func commandsOfPgDumpItselfAreReported() throws {
         let found = try pieces("\\restrict aB3\n\\connect \"a b\"\nSELECT 1;\n\\unrestrict aB3\n")
-        #expect(found == [
-            .metaCommand(name: "restrict", argument: "aB3", line: 1),
-            .metaCommand(name: "connect", argument: "\"a b\"", line: 2),
-            .statement(Array("SELECT 1;".utf8), line: 3), .metaCommand(name: "unrestrict", argument: "aB3", line: 4),
-        ])
+        #expect(
+            found == [
+                .metaCommand(name: "restrict", argument: "aB3", line: 1),
+                .metaCommand(name: "connect", argument: "\"a b\"", line: 2),
+                .statement(Array("SELECT 1;".utf8), line: 3),
+                .metaCommand(name: "unrestrict", argument: "aB3", line: 4),
+            ])
     }
 
     @Test(arguments: [
@@ -96,7 +103,8 @@ import Testing
     }
 
     @Test func plainStringsTakeBackslashesWhereTheDumpSaysSo() throws {
-        let sql = "SET standard_conforming_strings = off;\nSELECT 'it\\'s;';\nSET standard_conforming_strings = on;\nSELECT '\\';"
+        let sql =
+            "SET standard_conforming_strings = off;\nSELECT 'it\\'s;';\nSET standard_conforming_strings = on;\nSELECT '\\';"
         #expect(try statements(sql).count == 4)
     }
 
@@ -104,7 +112,8 @@ import Testing
     @Test(arguments: UInt64(1)...4)
     func mutatedScriptsNeverTrapAndDoNotDependOnChunks(seed: UInt64) {
         var random = SeededRandom(state: seed)
-        let sound = Array((Self.oneStatementEach.joined(separator: "\n") + "\nCOPY t FROM stdin;\n1\t\\N\n\\.\n-- end\n").utf8)
+        let sound = Array(
+            (Self.oneStatementEach.joined(separator: "\n") + "\nCOPY t FROM stdin;\n1\t\\N\n\\.\n-- end\n").utf8)
         for _ in 0..<300 {
             let bytes = random.mutated(sound, palette: Array("'\"$;\\-/*().\n\reE\0".utf8))
             #expect(outcome(bytes, chunk: .max) == outcome(bytes, chunk: Int.random(in: 1...40, using: &random)))
@@ -152,7 +161,9 @@ struct SeededRandom: RandomNumberGenerator {
         var bytes = bytes
         for _ in 0..<Int.random(in: 1...6, using: &self) where !bytes.isEmpty {
             let index = Int.random(in: bytes.indices, using: &self)
-            let byte = Bool.random(using: &self) ? palette.randomElement(using: &self) ?? 0 : UInt8.random(in: 0...255, using: &self)
+            let byte =
+                Bool.random(using: &self)
+                ? palette.randomElement(using: &self) ?? 0 : UInt8.random(in: 0...255, using: &self)
             switch Int.random(in: 0..<4, using: &self) {
             case 0: bytes[index] = byte
             case 1: bytes.insert(byte, at: index)

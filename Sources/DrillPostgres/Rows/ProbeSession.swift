@@ -44,3 +44,10 @@ func quotedIdentifier(_ name: String) -> String { "\"" + name.replacing("\"", wi
 
 /// As an SQL string constant under `standard_conforming_strings=on`.
 func quotedLiteral(_ text: String) -> String { "'" + text.replacing("'", with: "''") + "'" }
+
+/// A statement without the semicolon and the blanks at its end, so that it can stand in parentheses.
+func withoutSemicolon(_ sql: String) -> String {
+    var rest = sql[...]
+    while let last = rest.last, last == ";" || last.isWhitespace { rest.removeLast() }
+    return String(rest)
+}

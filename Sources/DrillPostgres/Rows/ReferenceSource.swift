@@ -96,10 +96,4 @@ extension PostgresDatabase {
                 hints: hints)
         }
     }
-
-    private func withoutSemicolon(_ sql: String) -> String {
-        var rest = sql[...]
-        while let last = rest.last, last == ";" || last.isWhitespace { rest.removeLast() }
-        return String(rest)
-    }
 }

@@ -1,0 +1,126 @@
+import DrillCore
+import Foundation
+
+/// A database that something else restored: it is read in one snapshot, and never made, changed or removed.
+struct RestoredRestorer: Restorer {
+    static let kind = "restored"
+    static let shape = SettingsShape(
+        "restored: a database that something else restored, which is only read",
+        [
+            SettingsField(
+                "server", .text, required: true,
+                "Where it is, as libpq reads it: host=… port=… dbname=… user=…; host and dbname must be there."),
+            SettingsField(
+                "password_file", .text,
+                "A file with the password alone on its first line. Else ~/.pgpass, or the file that PGPASSFILE names."),
+        ])
+
+    let strategy = "restored"
+    private let server: String
+    private let parameters: PostgresParameters
+    private let environment: DrillEnvironment
+
+    init(_ settings: SettingsReader, _ context: PartContext) throws {
+        environment = context.environment
+        server = try settings.requiredString("server")
+        let passwordFile = try settings.string("password_file").map { settings.source.absolute($0) }
+        let variables = environment.variables, server = server
+        let parsed = Result { () throws(DrillError) in
+            try PostgresParameters.parse(server, variables: variables, passwordFile: passwordFile)
+        }
+        parameters = try parsed.mapError { error in
+            error.code == .usage ? settings.error("server", error.what, hints: error.hints) : error
+        }.get()
+        // A place left to libpq's defaults could be any database of this machine (V7).
+        guard parameters["host"] != nil || parameters["hostaddr"] != nil, parameters["dbname"] != nil else {
+            throw settings.error("server", "must name host and dbname")
+        }
+    }
+
+    func catalog() throws -> (any BackupCatalog)? { OneSet(place: parameters.place) }
+
+    func examine(_ set: BackupSet) async throws -> ComponentState {
+        let database = try await open()
+        let state = ComponentState(.usable, notes: database.notes)
+        await database.close()
+        return state
+    }
+
+    func plan(_ set: BackupSet) async throws -> [String] {
+        ["Reads the database at \(parameters.place) in one read-only snapshot; nothing is created."]
+    }
+
+    func withRestored<Result: Sendable>(
+        _ set: BackupSet, to target: RecoveryTarget, in scratch: Scratch?, progress: any ProgressSink,
+        _ use: @Sendable (Restored) async throws -> Result
+    ) async throws -> Result {
+        guard target == .latest else {
+            throw DrillError(
+                .usage, "a database that something else restored has the recovery point that it has",
+                at: parameters.place,
+                hints: ["Leave out `target` and --at."])
+        }
+        let database = try await open()
+        do {
+            let restored = Restored(
+                database: database, recoveryPoint: try await recoveryPoint(database),
+                notes: ["Muster did not restore this database; it only read it, so there is no RTO."])
+            let result = try await use(restored)
+            await database.close()
+            return result
+        } catch {
+            await database.close()
+            throw error
+        }
+    }
+
+    private func open() async throws -> PostgresDatabase {
+        let database = try await PostgresDatabase(
+            parameters, place: parameters.place, commandEnvironment: nil)
+        do {
+            try await refuseReplay(database)
+        } catch {
+            await database.close()
+            throw error
+        }
+        return database
+    }
+
+    /// A server that replays WAL answers before it has reached its target, and another answer a moment later (P14).
+    private func refuseReplay(_ database: PostgresDatabase) async throws {
+        guard try await scalar("SELECT pg_catalog.pg_is_in_recovery()", database) == "t" else { return }
+        let isPaused =
+            database.serverVersion >= 140_000
+            ? try await scalar("SELECT pg_catalog.pg_get_wal_replay_pause_state() = 'paused'", database)
+            : try await scalar("SELECT pg_catalog.pg_is_wal_replay_paused()", database)
+        guard isPaused == "t" else {
+            throw DrillError(
+                .couldNotLook, "the server is still replaying WAL, so its recovery point moves", at: database.place,
+                hints: ["Wait until it has reached its target and was promoted, or pause it by pg_wal_replay_pause()."])
+        }
+    }
+
+    /// When the last transaction that was replayed had been committed; nil where the server replayed none since its start.
+    private func recoveryPoint(_ database: PostgresDatabase) async throws -> Date? {
+        let sql =
+            "SELECT (pg_catalog.date_part('epoch', pg_catalog.pg_last_xact_replay_timestamp()) * 1000000)::pg_catalog.int8"
+        return try await scalar(sql, database).flatMap(strictInteger).map { Date(microseconds: $0) }
+    }
+
+    private func scalar(_ sql: String, _ database: PostgresDatabase) async throws -> String? {
+        try await database.rows(sql, searchPath: [], limit: 1).rows.first?.first ?? nil
+    }
+}
+
+/// The catalog of a database that is there already: it is the one set.
+private struct OneSet: BackupCatalog {
+    let place: String
+
+    func sets() async throws -> [BackupSet] {
+        [
+            BackupSet(
+                id: "restored", time: nil, place: place,
+                notes: ["Something else restored it; how old the backup is cannot be told."])
+        ]
+    }
+}

@@ -1,0 +1,123 @@
+import DrillCore
+import Testing
+
+@testable import DrillPostgres
+
+struct ReferenceDecoderTests {
+    private static let header: [UInt8] =
+        [0x50, 0x47, 0x43, 0x4F, 0x50, 0x59, 0x0A, 0xFF, 0x0D, 0x0A, 0x00] + [UInt8](repeating: 0, count: 8)
+    private static let trailer: [UInt8] = [0xFF, 0xFF]
+
+    private static func row(_ fields: [UInt8]?...) -> [UInt8] {
+        func bigEndian(_ value: some FixedWidthInteger) -> [UInt8] {
+            withUnsafeBytes(of: value.bigEndian) { Array($0) }
+        }
+        return bigEndian(Int16(fields.count))
+            + fields.flatMap { field in field.map { bigEndian(Int32($0.count)) + $0 } ?? bigEndian(Int32(-1)) }
+    }
+
+    /// What is left after these pieces.
+    private func decode(_ layout: ReferenceLayout, _ pieces: [UInt8]...) throws -> ReferenceBatch? {
+        var decoder = ReferenceDecoder(layout)
+        for piece in pieces {
+            _ = try piece.withUnsafeBytes { bytes in Result { () throws(PostgresError) in try decoder.decode(bytes) } }
+                .get()
+        }
+        guard decoder.isComplete else { throw PostgresError(.malformed, "no trailer") }
+        return decoder.takeRest()
+    }
+
+    private let keysAlone = ReferenceLayout()
+    private var withBuckets: ReferenceLayout {
+        var layout = ReferenceLayout()
+        layout.hasBucket = true
+        return layout
+    }
+
+    @Test func rowsInOrderAreTaken() throws {
+        let batch = try decode(
+            keysAlone, Self.header + Self.row([]), Self.row([1]), Self.row([1]), Self.row([1, 0]) + Self.row([255]),
+            Self.trailer)
+        #expect(
+            batch.map { batch in (0..<batch.count).map { Array(batch.keys[$0]) } } == [[], [1], [1], [1, 0], [255]])
+    }
+
+    @Test func emptyCopyHasNoBatch() throws {
+        #expect(try decode(keysAlone, Self.header + Self.trailer) == nil)
+    }
+
+    @Test(
+        "Rows out of order are refused, also where a prefix or a bucket decides (S3, S4)",
+        arguments: [
+            [[2], [1]], [[1, 0], [1]], [[0x7F], [0x80], [0x7F]],
+        ] as [[[UInt8]]])
+    func rowsOutOfOrderAreRefused(_ keys: [[UInt8]]) throws {
+        #expect(throws: PostgresError.self) {
+            try decode(keysAlone, Self.header + keys.flatMap { Self.row($0) } + Self.trailer)
+        }
+    }
+
+    @Test func bucketsComeBeforeKeysAndNullComesFirst() throws {
+        let sound = Self.row(nil, [9]) + Self.row([], [1]) + Self.row([1], [5]) + Self.row([2], [3])
+        #expect(try decode(withBuckets, Self.header + sound + Self.trailer)?.count == 4)
+        for unsound in [
+            Self.row([2], [1]) + Self.row([1], [2]), Self.row([1], [1]) + Self.row(nil, [2]),
+            Self.row([1], [2]) + Self.row([1], [1]),
+        ] {
+            #expect(throws: PostgresError.self) { try decode(withBuckets, Self.header + unsound + Self.trailer) }
+        }
+    }
+
+    @Test("Order holds across batches too (S3)")
+    func orderHoldsAcrossBatches() throws {
+        var decoder = ReferenceDecoder(keysAlone)
+        var handedOn = 0
+        func take(_ piece: [UInt8]) throws {
+            let batch = try piece.withUnsafeBytes { bytes in
+                Result { () throws(PostgresError) in try decoder.decode(bytes) }
+            }.get()
+            handedOn += batch?.count ?? 0
+        }
+        try take(Self.header)
+        for _ in 0..<ReferenceDecoder.batchRows { try take(Self.row([5])) }
+        #expect(handedOn == ReferenceDecoder.batchRows)
+        #expect(throws: PostgresError.self) { try take(Self.row([4])) }
+    }
+
+    @Test("A copy cut at any byte, or with anything else in it, is refused (P12)")
+    func cutCopiesAreRefused() throws {
+        var layout = ReferenceLayout()
+        layout.hasSize = true
+        layout.hasIncluded = true
+        let size: [UInt8] = [0, 0, 0, 0, 0, 0, 1, 0]
+        let whole = Self.header + Self.row([7], size, [1]) + Self.row([8], nil, [0]) + Self.trailer
+        let batch = try #require(try decode(layout, whole))
+        #expect(batch.sizes == [256, .min])
+        #expect(batch.isIncluded == [true, false])
+        let ends = [Self.header.count, Self.header.count + 23 + 4, whole.count - 2]
+        for count in 0..<whole.count {
+            #expect(throws: PostgresError.self, "cut at \(count) \(ends)") {
+                try decode(layout, Array(whole.prefix(count)))
+            }
+        }
+        #expect(throws: PostgresError.self) { try decode(layout, whole + [0]) }
+        #expect(throws: PostgresError.self) { try decode(layout, whole, Self.row([9], size, [1])) }
+        #expect(throws: PostgresError.self) {
+            try decode(layout, Self.header + Self.row(nil, size, [1]) + Self.trailer)
+        }
+        #expect(throws: PostgresError.self) { try decode(layout, Self.header + Self.row([7], [1], [1]) + Self.trailer) }
+        #expect(throws: PostgresError.self) { try decode(layout, Self.header + Self.row([7], size) + Self.trailer) }
+        #expect(throws: PostgresError.self) {
+            try decode(layout, Self.header + [0, 3, 0xFF, 0xFF, 0xFF, 0xFE] + Self.trailer)
+        }
+    }
+
+    @Test func idsReadAsText() {
+        #expect(RowIDForm.int2.text([0xFF, 0xFF]) == "-1")
+        #expect(RowIDForm.int4.text([0x7F, 0xFF, 0xFF, 0xFF]) == "2147483647")
+        #expect(RowIDForm.int8.text([0x80, 0, 0, 0, 0, 0, 0, 0]) == "-9223372036854775808")
+        #expect(RowIDForm.int8.text([]) == nil)
+        #expect(RowIDForm.uuid.text(Array(0..<16)[...]) == "00010203-0405-0607-0809-0a0b0c0d0e0f")
+        #expect(RowIDForm.text.text(Array("é".utf8)[...]) == "é")
+    }
+}
