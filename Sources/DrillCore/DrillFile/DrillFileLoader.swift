@@ -1,0 +1,267 @@
+import Crypto
+import Foundation
+
+/// Reads a drill file into a ``Drill``. Everything that can be refused is refused here, before anything is created, as a
+/// `DrillError` with code `usage`, file and line.
+package struct DrillFileLoader: Sendable {
+    let registry: Registry
+    let environment: DrillEnvironment
+    let files: any DrillFiles
+
+    package init(registry: Registry, environment: DrillEnvironment, files: any DrillFiles) {
+        self.registry = registry
+        self.environment = environment
+        self.files = files
+    }
+
+    /// What the command line says beside the file.
+    package struct Overrides: Sendable {
+        package var target: RecoveryTarget?
+        package var keep: ScratchSettings.Keep?
+        package init(target: RecoveryTarget? = nil, keep: ScratchSettings.Keep? = nil) {
+            self.target = target
+            self.keep = keep
+        }
+    }
+
+    package func load(_ path: String, _ overrides: Overrides = Overrides()) throws -> Drill {
+        let bytes = try files.contents(of: path, limitBytes: DrillFileText.limitBytes)
+        let source = DrillFileSource(
+            path: path, directory: files.directory(of: path), variables: environment.variables)
+        let node = try DrillFileText.parse(bytes, source)
+        let reader = try SettingsReader(node, shape: DrillFileShape.root, path: "", source: source)
+        let name = try reader.requiredString("drill")
+        guard (1...63).contains(name.utf8.count), name.utf8.allSatisfy(isDrillNameByte) else {
+            throw reader.error("drill", "'\(printable(name.utf8))' is no name: [a-z0-9-]{1,63}")
+        }
+        let scratch = try self.scratch(reader, source, overrides)
+        let backup = try self.backup(reader, source, scratch, overrides)
+        let objectives = try self.objectives(reader, backup.settings)
+        let probes = try self.probes(reader, source, backup)
+        return Drill(
+            name: name, description: try reader.string("description"), path: path,
+            digest: hexadecimal(SHA256.hash(data: bytes)), objectives: objectives,
+            deadline: try positive(reader, "deadline"), backup: backup.settings, scratch: scratch, probes: probes)
+    }
+
+    private func isDrillNameByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"): true
+        default: false
+        }
+    }
+
+    private func positive(_ reader: SettingsReader, _ key: String) throws -> Duration? {
+        let value = try reader.duration(key)
+        if let value, value <= .zero { throw reader.error(key, "must be longer than nothing") }
+        return value
+    }
+
+    private func objectives(_ reader: SettingsReader, _ backup: BackupSettings) throws -> Objectives {
+        guard let own = try reader.settings("objectives", DrillFileShape.objectives) else { return Objectives() }
+        let objectives = Objectives(
+            rpo: try positive(own, "rpo"), rto: try positive(own, "rto"),
+            maxBackupAge: try positive(own, "max_backup_age"))
+        if objectives.rto != nil, backup.database.strategy == "restored" {
+            throw own.error("rto", "cannot be judged: Muster does not restore a database of kind `restored`")
+        }
+        return objectives
+    }
+
+    private func scratch(
+        _ reader: SettingsReader, _ source: DrillFileSource, _ overrides: Overrides
+    ) throws -> ScratchSettings {
+        let own = try reader.settings("scratch", DrillFileShape.scratch)
+        let fallback = environment.variables["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/var/tmp"
+        let directory = try own?.string("directory").map(source.absolute) ?? fallback
+        var settings = ScratchSettings(
+            directory: directory, keep: try overrides.keep ?? own?.choice("keep", ScratchSettings.Keep.self) ?? .never)
+        if let own, let (kind, part) = try kinded(own, "database", .scratchDatabase) {
+            (settings.databaseKind, settings.database) = (kind, part)
+        }
+        if let own, let (kind, part) = try kinded(own, "objects", .scratchObjects) {
+            (settings.objectsKind, settings.objects) = (kind, part)
+        }
+        return settings
+    }
+
+    /// The kind of the mapping at that key, and a reader of its other keys; nil where the key is not there.
+    private func kinded(
+        _ reader: SettingsReader, _ key: String, _ category: KindCategory
+    ) throws -> (String, SettingsReader)? {
+        guard let node = reader.node(key) else { return nil }
+        return try kinded(node, path: reader.joined(key), category, reader.source, common: [])
+    }
+
+    private func kinded(
+        _ node: SettingsNode, path: String, _ category: KindCategory, _ source: DrillFileSource, common: [String]
+    ) throws -> (String, SettingsReader) {
+        guard node.mapping != nil else {
+            throw source.error("\(path) must be a mapping with a `kind`", line: node.line)
+        }
+        let shapes = registry.shapes(category)
+        let known = "Known kinds: \(shapes.keys.sorted().joined(separator: ", "))."
+        guard let kindNode = node["kind"], let kind = try source.text(kindNode) else {
+            throw source.error("\(path): `kind` is missing", line: node.line, hints: [known])
+        }
+        guard let shape = shapes[kind] else {
+            throw source.unknown(category.rawValue, kind, at: path, known: Array(shapes.keys), line: kindNode.line)
+        }
+        return (kind, try SettingsReader(node, shape: shape, path: path, source: source, extraKeys: ["kind"] + common))
+    }
+
+    private struct Backup {
+        var settings: BackupSettings
+        var authorities: [String]
+    }
+
+    private func backup(
+        _ reader: SettingsReader, _ source: DrillFileSource, _ scratch: ScratchSettings, _ overrides: Overrides
+    ) throws -> Backup {
+        let own = try reader.required("backup", reader.settings("backup", DrillFileShape.backup))
+        let target = try overrides.target ?? self.target(own)
+        let context = PartContext(
+            environment: environment, drillFileDirectory: source.directory, hasSets: own.has("sets"), scratch: scratch)
+        let (kind, part) = try own.required("database", kinded(own, "database", .database))
+        guard let type = registry.restorers[kind] else { throw own.error("database", "unknown kind `\(kind)`") }
+        let database = try type.init(part, context)
+        var objects: [any ObjectBackup] = []
+        var authorities: [String] = []
+        for (index, node) in try (own.list("objects") ?? []).enumerated() {
+            let path = "backup.objects[\(index)]"
+            let (kind, part) = try kinded(node, path: path, .objects, source, common: ["bucket"])
+            guard let bucketNode = node["bucket"], let bucket = try source.text(bucketNode), !bucket.isEmpty else {
+                throw source.error("\(path): `bucket` is missing", line: node.line)
+            }
+            guard !objects.contains(where: { $0.bucket == bucket }) else {
+                throw source.error("\(path): bucket `\(bucket)` stands twice in backup.objects", line: bucketNode.line)
+            }
+            if let endpoint = try node["endpoint"].flatMap(source.text), let authority = authority(of: endpoint) {
+                authorities.append(authority)
+            }
+            guard let type = registry.objectBackups[kind] else {
+                throw source.error("unknown kind `\(kind)`", line: node.line)
+            }
+            objects.append(try type.init(bucket: bucket, part, context))
+        }
+        let settle = try own.duration("settle") ?? .seconds(600)
+        let catalog = try self.catalog(own, source, database, objects, target, settle)
+        return Backup(
+            settings: BackupSettings(
+                target: target, fallBack: try own.bool("fall_back") ?? true, settle: settle, database: database,
+                objects: objects, catalog: catalog),
+            authorities: authorities)
+    }
+
+    private func target(_ reader: SettingsReader) throws -> RecoveryTarget {
+        if let own = reader.node("target")?.mapping == nil ? nil : try reader.settings("target", DrillFileShape.target)
+        {
+            switch (try own.string("lsn"), try own.string("name")) {
+            case (let lsn?, nil): return .lsn(lsn)
+            case (nil, let name?): return .name(name)
+            default: throw reader.error("target", "give either `lsn` or `name`")
+            }
+        }
+        guard let text = try reader.string("target"), text != "latest" else { return .latest }
+        guard let instant = parseInstant(text) else {
+            throw reader.error(
+                "target", "'\(text)' is neither `latest` nor an instant",
+                hints: [
+                    "Write RFC 3339 with an offset, such as 2026-11-14T14:30:05Z: without one nobody knows which zone is meant."
+                ])
+        }
+        return .instant(instant)
+    }
+
+    private func catalog(
+        _ reader: SettingsReader, _ source: DrillFileSource, _ database: any Restorer, _ objects: [any ObjectBackup],
+        _ target: RecoveryTarget, _ settle: Duration
+    ) throws -> any BackupCatalog {
+        if let own = try database.catalog() {
+            if reader.has("sets") { throw reader.error("sets", "this database kind has a catalog of its own") }
+            return own
+        }
+        guard let sets = try reader.string("sets") else {
+            if reader.has("named") { throw reader.error("named", "means nothing without `sets`") }
+            return FixedCatalog(database: database, objects: objects, place: source.path)
+        }
+        let pattern = try reader.requiredString("named")
+        let scheme = sets.firstRange(of: "://").map { String(sets[..<$0.lowerBound]) } ?? "file"
+        guard let folderKind = registry.folders[scheme] else {
+            throw reader.error(
+                "sets", "cannot read sets from `\(scheme)://`", hints: ["A directory or s3://bucket/prefix."])
+        }
+        let location = scheme == "file" ? source.absolute(sets) : sets
+        if scheme == "file", !files.isDirectory(location) {
+            throw reader.error("sets", "there is no directory `\(sets)`", hints: ["Is the volume mounted?"])
+        }
+        let name: SetName
+        do {
+            name = try SetName(pattern)
+        } catch {
+            throw reader.error("named", DrillError(wrapping: error).what)
+        }
+        return FolderCatalog(
+            folder: try folderKind.open(location, environment: environment), name: name, database: database,
+            objects: objects,
+            target: target, settle: settle, clock: environment.clock)
+    }
+
+    /// `host` or `host:port` of an endpoint URL, without the scheme's own port.
+    private func authority(of endpoint: String) -> String? {
+        guard let parts = URLComponents(string: endpoint), let host = parts.host else { return nil }
+        let own = parts.scheme == "https" ? 443 : 80
+        return parts.port.flatMap { $0 == own ? nil : "\(host):\($0)" } ?? host
+    }
+
+    private func probes(_ reader: SettingsReader, _ source: DrillFileSource, _ backup: Backup) throws -> [any Probe] {
+        let nodes = try reader.list("probes") ?? []
+        guard !nodes.isEmpty else {
+            throw reader.error(
+                "probes", "is empty: the drill could only say that something restored, not that it is right",
+                hints: ["`muster init` shows the kinds of probes."])
+        }
+        let files = self.files
+        let context = ProbeContext(
+            drillFileDirectory: source.directory, buckets: backup.settings.objects.map(\.bucket),
+            endpointAuthorities: backup.authorities, fileExists: { files.isFile($0) })
+        var probes: [any Probe] = []
+        for (index, node) in nodes.enumerated() {
+            let (kind, part) = try kinded(node, path: "probes[\(index)]", .probe, source, common: ["name"])
+            guard let nameNode = node["name"], let name = try source.text(nameNode) else {
+                throw source.error("probes[\(index)]: `name` is missing", line: node.line)
+            }
+            guard (1...63).contains(name.utf8.count), name.utf8.allSatisfy(isProbeNameByte) else {
+                throw source.error(
+                    "'\(printable(name.utf8))' is no probe name: letters, digits, `-`, `_`, `.`", line: nameNode.line)
+            }
+            guard !["restore", "objectives", "cleanup"].contains(name) else {
+                throw source.error(
+                    "`\(name)` is a testcase of Muster's own; name the probe otherwise", line: nameNode.line)
+            }
+            guard !probes.contains(where: { $0.name == name }) else {
+                throw source.error("two probes are named `\(name)`", line: nameNode.line)
+            }
+            guard let type = registry.probes[kind] else {
+                throw source.error("unknown kind `\(kind)`", line: node.line)
+            }
+            probes.append(try type.init(name: name, part, context))
+        }
+        return probes
+    }
+
+    private func isProbeNameByte(_ byte: UInt8) -> Bool {
+        isDrillNameByte(byte) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) || byte == UInt8(ascii: "_")
+            || byte == UInt8(ascii: ".")
+    }
+}
+
+/// The files that a drill file is, or names.
+package protocol DrillFiles: Sendable {
+    /// Throws `DrillError` (`usage`) where there is no such file, it cannot be read, or it has more bytes.
+    func contents(of path: String, limitBytes: Int) throws -> [UInt8]
+    /// Absolute.
+    func directory(of path: String) -> String
+    func isDirectory(_ path: String) -> Bool
+    func isFile(_ path: String) -> Bool
+}
