@@ -32,3 +32,10 @@ package struct Registry: Sendable {
         }
     }
 }
+
+/// The parts that need nothing but this module.
+package func registerCoreParts(_ registry: inout Registry) {
+    registry.register(ReferencesProbe.self)
+    registry.register(CommandProbe.self)
+    registry.register(scratchObjects: "view", SettingsShape("view: nothing is copied", []))
+}

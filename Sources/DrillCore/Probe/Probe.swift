@@ -28,10 +28,16 @@ package struct ProbeContext: Sendable {
     package var buckets: [String]
     /// Hosts (with port) of the endpoints in the drill file, for `form: url`.
     package var endpointAuthorities: [String]
-    package init(drillFileDirectory: String, buckets: [String], endpointAuthorities: [String]) {
+    /// Whether a file is there, on this machine.
+    package var fileExists: @Sendable (String) -> Bool
+    package init(
+        drillFileDirectory: String, buckets: [String], endpointAuthorities: [String],
+        fileExists: @escaping @Sendable (String) -> Bool
+    ) {
         self.drillFileDirectory = drillFileDirectory
         self.buckets = buckets
         self.endpointAuthorities = endpointAuthorities
+        self.fileExists = fileExists
     }
 }
 

@@ -7,10 +7,20 @@ package protocol ProgressSink: Sendable {
     func note(_ text: String)
 }
 
+/// Where a run tells which phase it is in.
+package protocol RunProgress: ProgressSink {
+    func runBegan(_ header: RunHeader)
+    func phaseBegan(_ name: String)
+    func phaseEnded(_ phase: PhaseRecord)
+}
+
 package enum ProgressUnit: String, Sendable { case rows, objects, bytes, tables, requests, items }
 
-package struct NoProgress: ProgressSink {
+package struct NoProgress: RunProgress {
     package init() {}
+    package func runBegan(_ header: RunHeader) {}
+    package func phaseBegan(_ name: String) {}
+    package func phaseEnded(_ phase: PhaseRecord) {}
     package func step(_ name: String, total: Int64?, unit: ProgressUnit) {}
     package func advance(to done: Int64) {}
     package func note(_ text: String) {}

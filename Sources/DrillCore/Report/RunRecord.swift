@@ -176,8 +176,10 @@ package struct RunRecord: Sendable {
 package protocol RunJournal: FindingSink, ScratchJournal {
     func record(_ phase: PhaseRecord) async throws
     func record(_ probe: ProbeResult) async throws
-    /// What a part restored or kept outside `scratch` becomes a file in the run's folder.
+    /// The run's own folder, `<reports>/<drill>/<run id>`: reports, tool logs and the evidence that was judged.
     var runDirectory: String { get }
+    /// Keeps a tool's log or other evidence as a whole file in the run's folder; the name has no slash.
+    func keep(_ contents: [UInt8], as name: String) async throws
     /// The run as it stands now.
     func snapshot() async throws -> RunRecord
     /// Ends the run: verdict in the ledger, synced, chained; the record with its chain head.

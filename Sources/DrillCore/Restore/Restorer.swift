@@ -33,7 +33,7 @@ package struct Restored: Sendable {
     package var notes: [String]
     /// Rows each restored table got, by `schema.table`, where known.
     package var rowCounts: [(table: String, rows: Int64)]
-    /// Tool logs and other evidence, by file name, to be kept in the run's folder.
+    /// Tool logs and other evidence, their text by file name, to be kept in the run's folder.
     package var logs: [String: String]
 
     package init(
@@ -57,12 +57,18 @@ package protocol ObjectBackup: Sendable {
 
     /// As rows name it.
     var bucket: String { get }
+    /// Whether each set has objects of its own: then an older set's objects are evidence of what was there before.
+    var isKeptPerSet: Bool { get }
     /// Whether this bucket, as of the set or of now, can be looked at. A source that does not answer is thrown as `couldNotLook`.
     func examine(_ set: BackupSet) async throws -> ComponentState
     /// What `muster plan` says it would ask and cost. Whole sentences.
     func plan(_ set: BackupSet) async throws -> [String]
     /// The objects as of the recovery point. `scratch` is where copies may be made; nothing is copied for a view.
     func open(_ set: BackupSet, recoveryPoint: Date?, in scratch: Scratch?) async throws -> any ObjectStore
+}
+
+extension ObjectBackup {
+    package var isKeptPerSet: Bool { false }
 }
 
 /// What a part gets beside its own settings.

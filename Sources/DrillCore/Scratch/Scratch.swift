@@ -6,11 +6,17 @@ package struct Scratch: Sendable {
     /// `<scratch.directory>/muster-<run id>`, mode 0700, holding our marker file. Parts make their own folders in it.
     package let directory: String
     package let journal: any ScratchJournal
+    /// Whether a server or database made here stays when the run ends (`scratch.keep`).
+    package let keeping: KeepDecision
 
-    package init(runID: String, directory: String, journal: any ScratchJournal) {
+    package init(
+        runID: String, directory: String, journal: any ScratchJournal,
+        keeping: KeepDecision = KeepDecision(isKept: false)
+    ) {
         self.runID = runID
         self.directory = directory
         self.journal = journal
+        self.keeping = keeping
     }
 }
 

@@ -74,6 +74,14 @@ final class SQLiteRunJournal: RunJournal {
         }
     }
 
+    func keep(_ contents: [UInt8], as name: String) async throws {
+        guard !name.isEmpty, !name.contains("/"), name != ".", name != ".." else {
+            throw DrillError(
+                .ledgerUnusable, "'\(printable(name.utf8))' is no file name for evidence", at: runDirectory)
+        }
+        try writeWhole(contents, to: "\(runDirectory)/\(name)")
+    }
+
     func willCreate(_ item: ScratchItem) async throws {
         try await file.write { [run] database in
             try database.execute(

@@ -1,0 +1,82 @@
+import DrillCore
+import Foundation
+import Logging
+import Synchronization
+
+/// A clock that stands still until it is moved.
+package final class FakeClock: DrillClock {
+    private let date: Mutex<Date>
+    package init(_ date: Date) { self.date = Mutex(date) }
+    package func now() -> Date { date.withLock { $0 } }
+    package func monotonicSeconds() -> Double { now().timeIntervalSince1970 }
+    package func advance(by duration: Duration) { date.withLock { $0 += duration.seconds } }
+    /// Ends at once when the task is cancelled; no test waits for time to pass.
+    package func sleep(for duration: Duration) async throws {
+        while true {
+            try Task.checkCancellation()
+            await Task.yield()
+        }
+    }
+}
+
+/// Answers commands by a script; a command that it does not foresee is an error.
+package struct FakeProcesses: ProcessLauncher {
+    private let answer: @Sendable (Command) throws -> CommandResult
+
+    package init(_ answer: @escaping @Sendable (Command) throws -> CommandResult) { self.answer = answer }
+    package static let none = FakeProcesses { command in
+        throw DrillError(.couldNotLook, "no process is scripted", at: command.executable)
+    }
+
+    package func run(_ command: Command) async throws -> CommandResult { try answer(command) }
+    package func start(_ command: Command) async throws -> any RunningProcess {
+        throw DrillError(.couldNotLook, "no process is scripted", at: command.executable)
+    }
+    package func find(_ executable: String) -> String? { nil }
+    package func canSeal() async -> SealState { .open(reason: "a fake") }
+}
+
+package struct NoNetwork: HTTPTransport {
+    package init() {}
+    package func send(_ request: HTTPRequest) async throws -> HTTPResponse {
+        throw HTTPFailure(.cannotConnect, "no network is scripted", isTransient: false)
+    }
+    package func stream(
+        _ request: HTTPRequest, receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void
+    ) async throws -> HTTPResponse {
+        throw HTTPFailure(.cannotConnect, "no network is scripted", isTransient: false)
+    }
+}
+
+/// Sorts in memory.
+package struct MemorySorters: RecordSorterMaker {
+    package init() {}
+    package func makeSorter(in directory: String) -> any RecordSorter { MemorySorter() }
+
+    private actor MemorySorter: RecordSorter {
+        private var records: [(key: [UInt8], payload: [UInt8])] = []
+        func add(key: [UInt8], payload: [UInt8]) { records.append((key, payload)) }
+        func finishAdding() {
+            // Swift's sort is stable.
+            records.sort { $0.key.lexicographicallyPrecedes($1.key) }
+        }
+        func next(limit: Int) -> [(key: [UInt8], payload: [UInt8])]? {
+            guard !records.isEmpty else { return nil }
+            defer { records.removeFirst(min(limit, records.count)) }
+            return Array(records.prefix(limit))
+        }
+        func close() { records = [] }
+    }
+}
+
+extension DrillEnvironment {
+    /// Fakes that answer nothing, for tests that replace what they need.
+    package static func fake(
+        now: Date = Date(timeIntervalSince1970: 1_800_000_000), variables: [String: String] = [:],
+        processes: any ProcessLauncher = FakeProcesses.none
+    ) -> DrillEnvironment {
+        DrillEnvironment(
+            clock: FakeClock(now), processes: processes, http: NoNetwork(), sorters: MemorySorters(),
+            variables: variables, log: Logger(label: "test"), hostName: "test-host")
+    }
+}
