@@ -47,4 +47,9 @@ int host_reaches_loopback(const struct host_child *child, unsigned short port, i
 // No core dumps of this process and no ptrace by others of the same user (X1).
 int host_hide_memory(void);
 
+// Opens what stands directly in a directory, never through a link; O_CLOEXEC, O_NOCTTY and O_NONBLOCK are added.
+int host_open_at(int directory, const char *name, int flags, mode_t mode);
+// Opens a directory that stands directly in another one, neither through a link nor into another mount (EXDEV).
+int host_open_directory_at(int directory, const char *name);
+
 #endif
