@@ -1,6 +1,7 @@
 import Foundation
 
-/// An instant as RFC 3339 UTC text with milliseconds, as the ledger and every report show it: `2026-11-14T14:30:05.123Z`.
+/// An instant as RFC 3339 UTC text with milliseconds, as the ledger and every report show it:
+/// `2026-11-14T14:30:05.123Z`.
 func instantText(_ date: Date) -> String {
     let (days, millisecondsOfDay) = milliseconds(sinceEpoch: date).quotientAndFloorRemainder(86_400_000)
     let (year, month, day) = civilDate(daysSinceEpoch: days)

@@ -2,8 +2,8 @@ import DrillCore
 import Foundation
 import Synchronization
 
-/// Writes a file whole: a temporary file in the same directory, synced, renamed over the old one, the directory synced. A reader
-/// sees the old bytes or the new ones, after a crash too.
+/// Writes a file whole: a temporary file in the same directory, synced, renamed over the old one, the directory synced.
+/// A reader sees the old bytes or the new ones, after a crash too.
 package func writeWhole(_ bytes: [UInt8], to path: String) throws {
     let (directory, name) = splitPath(path)
     let temporary = "\(directory)/.\(name).\(getpid())-\(temporaryNumber.add(1, ordering: .relaxed).newValue)"

@@ -1,8 +1,8 @@
 import DrillCore
 import Foundation
 
-/// An advisory lock (`flock`) on a file beside the ledger: one writer at a time, in this process and in others. The kernel drops
-/// it with the process that holds it, so a killed run blocks nobody.
+/// An advisory lock (`flock`) on a file beside the ledger: one writer at a time, in this process and in others. The
+/// kernel drops it with the process that holds it, so a killed run blocks nobody.
 final class FileLock: Sendable {
     private let descriptor: Int32
     private let path: String

@@ -3,25 +3,26 @@ import DrillCore
 import Foundation
 import GRDB
 
-/// The chain that makes the ledger tamper-evident (not tamper-proof: who can write the file can build a new chain; that it is
-/// another one shows only against a head that was kept elsewhere).
+/// The chain that makes the ledger tamper-evident (not tamper-proof: who can write the file can build a new chain; that
+/// it is another one shows only against a head that was kept elsewhere).
 ///
-/// Runs are chained in the order in which they finish, numbered from 1 without a gap (`chain_number`). The head of run n is
-/// SHA-256, in 64 lower-case hexadecimal digits, over this sequence of fields:
+/// Runs are chained in the order in which they finish, numbered from 1 without a gap (`chain_number`). The head of run
+/// n is SHA-256, in 64 lower-case hexadecimal digits, over this sequence of fields:
 ///
 /// 1. text `muster ledger chain 1`
 /// 2. text: the head of run n - 1; for n = 1, 64 times `0`
 /// 3. integer: n
 /// 4. the row of `recorded_run`
-/// 5. the run's rows of `run_note`, `run_stage`, `restored_table`, `recorded_phase`, `recorded_probe`, `probe_relaxation`,
-///    table by table in this order, each table by `ordinal`
+/// 5. the run's rows of `run_note`, `run_stage`, `restored_table`, `recorded_phase`, `recorded_probe`,
+///    `probe_relaxation`, table by table in this order, each table by `ordinal`
 /// 6. integer: how many rows of `recorded_finding` the run has (stored as `finding_count`)
-/// 7. text: their digest (stored as `findings_digest`): SHA-256, in hexadecimal, over the text `muster ledger findings 1` and
-///    these rows by `ordinal`
+/// 7. text: their digest (stored as `findings_digest`): SHA-256, in hexadecimal, over the text
+///    `muster ledger findings 1` and these rows by `ordinal`
 ///
 /// A row is: text: the table's name; integer: `ordinal` (not for `recorded_run`); then each column in the order of
-/// ``LedgerTable``, without `run_number`. A field is, in bytes: NULL `n`; an integer `i`, its decimal digits (a `-` before a
-/// negative one) and `;`; text `t`, its length in bytes in decimal, `:` and its UTF-8 bytes; a blob the same with `b`.
+/// ``LedgerTable``, without `run_number`. A field is, in bytes: NULL `n`; an integer `i`, its decimal digits (a `-`
+/// before a negative one) and `;`; text `t`, its length in bytes in decimal, `:` and its UTF-8 bytes; a blob the same
+/// with `b`.
 struct ChainHasher: Sendable {
     static let firstHead = String(repeating: "0", count: 64)
     private var hash = SHA256()

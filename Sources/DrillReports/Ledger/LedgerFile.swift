@@ -2,8 +2,8 @@ import DrillCore
 import Foundation
 import GRDB
 
-/// The SQLite file: opened, locked, read and written. Rollback journal and full syncs, no memory map: the SQLite of many hosts
-/// still has the WAL-reset bug (Q1), and a verdict must be on disk before it is told (Q2).
+/// The SQLite file: opened, locked, read and written. Rollback journal and full syncs, no memory map: the SQLite of
+/// many hosts still has the WAL-reset bug (Q1), and a verdict must be on disk before it is told (Q2).
 final class LedgerFile: Sendable {
     enum Access { case reading, writing }
 
@@ -15,7 +15,8 @@ final class LedgerFile: Sendable {
     /// Above this a check of every page at each start would be felt.
     private static let quickCheckLimitBytes = 32 << 20
 
-    /// - Parameter access: `.reading` never changes what is recorded; it still rolls back what a killed writer left half done,
+    /// - Parameter access: `.reading` never changes what is recorded; it still rolls back what a killed writer left
+    /// half done,
     ///   where this user may write to the file.
     init(reportsDirectory: String, _ access: Access) throws {
         let path = reportsDirectory + "/ledger.sqlite"
@@ -65,8 +66,8 @@ final class LedgerFile: Sendable {
         }
     }
 
-    /// One write transaction, synced to disk when this returns. A cancelled task does not stop it: a run that is being ended
-    /// must still be recorded.
+    /// One write transaction, synced to disk when this returns. A cancelled task does not stop it: a run that is being
+    /// ended must still be recorded.
     func write<Result: Sendable>(_ body: @escaping @Sendable (Database) throws -> Result) async throws -> Result {
         try await perform { [lock] database in
             try Self.whileHeld(lock) {
@@ -128,8 +129,8 @@ final class LedgerFile: Sendable {
         return configuration
     }
 
-    /// Keys may name people, so the ledger is its owner's alone (X3); SQLite gives its journal the same mode. A file that is
-    /// there is not opened: closing it would drop the locks that SQLite holds on it in this process.
+    /// Keys may name people, so the ledger is its owner's alone (X3); SQLite gives its journal the same mode. A file
+    /// that is there is not opened: closing it would drop the locks that SQLite holds on it in this process.
     private static func createPrivately(_ path: String) throws {
         let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         if descriptor >= 0 {

@@ -64,8 +64,8 @@ extension SQLiteLedger {
         }
     }
 
-    /// Every finding of a run in the order recorded, page by page: memory does not grow with them, and no page holds back a
-    /// drill that wants to write.
+    /// Every finding of a run in the order recorded, page by page: memory does not grow with them, and no page holds
+    /// back a drill that wants to write.
     package func forEachFinding(ofRun runID: String, _ body: @Sendable ([Finding]) async throws -> Void) async throws {
         let run = try await file.read { database in try runNumber(runID, database) }
         var last: Int64 = 0
@@ -88,8 +88,8 @@ extension SQLiteLedger {
         }
     }
 
-    /// What runs made and did not remove, oldest first. Of a run that still goes on this lists what is in use: whether a run is
-    /// dead is for the caller to tell.
+    /// What runs made and did not remove, oldest first. Of a run that still goes on this lists what is in use: whether
+    /// a run is dead is for the caller to tell.
     package func leftovers() async throws -> [LeftoverItem] {
         try await file.read { database in
             try Row.fetchAll(

@@ -1,14 +1,15 @@
 import DrillCore
 import GRDB
 
-/// What `ledger.sqlite` is made of. Migrations are numbered and never changed once shipped: an old ledger opens for ever.
+/// What `ledger.sqlite` is made of. Migrations are numbered and never changed once shipped: an old ledger opens for
+/// ever.
 enum LedgerSchema {
     /// "Mstr": tells our files from other SQLite files.
     static let applicationID: Int64 = 0x4D73_7472
     static var version: Int { migrations.count }
 
-    /// Number `n` takes a file of `user_version` n to n + 1. Views are the part that others may query; columns are only ever
-    /// added to them. Spans are whole milliseconds in the tables and seconds in the views.
+    /// Number `n` takes a file of `user_version` n to n + 1. Views are the part that others may query; columns are only
+    /// ever added to them. Spans are whole milliseconds in the tables and seconds in the views.
     private static let migrations: [String] = [
         """
         CREATE TABLE recorded_run (
@@ -137,7 +138,8 @@ enum LedgerSchema {
         try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
     }
 
-    /// Names and definitions of tables, views and indexes: a changed view would show something else than what is chained.
+    /// Names and definitions of tables, views and indexes: a changed view would show something else than what is
+    /// chained.
     static func definitions(_ database: Database) throws -> [String] {
         try String.fetchAll(
             database, sql: "SELECT type || ' ' || name || ': ' || coalesce(sql, '') FROM sqlite_master ORDER BY 1")

@@ -2,8 +2,8 @@ import DrillCore
 import Foundation
 import GRDB
 
-/// A table whose rows belong to a run and are chained: its columns in the order of the chain's encoding, beside `run_number` and
-/// `ordinal` (from 1).
+/// A table whose rows belong to a run and are chained: its columns in the order of the chain's encoding, beside
+/// `run_number` and `ordinal` (from 1).
 struct LedgerTable: Sendable {
     struct Column: Sendable {
         let name: String

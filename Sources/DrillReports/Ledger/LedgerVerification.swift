@@ -25,9 +25,10 @@ package struct LedgerVerification: Sendable {
 }
 
 extension SQLiteLedger {
-    /// Recomputes the chain from the rows and compares; says what is wrong where. A bit changed and a run taken out of the middle
-    /// always show; a cut tail and a chain built anew show against an anchor.
-    /// - Parameter anchor: A head kept elsewhere, such as in a CI log; 64 hexadecimal digits. Every earlier head is one.
+    /// Recomputes the chain from the rows and compares; says what is wrong where. A bit changed and a run taken out of
+    /// the middle always show; a cut tail and a chain built anew show against an anchor.
+    /// - Parameter anchor: A head kept elsewhere, such as in a CI log; 64 hexadecimal digits. Every earlier head is
+    ///   one.
     package func verify(anchor: String? = nil) async throws -> LedgerVerification {
         let anchor = anchor?.lowercased()
         if let anchor, anchor.utf8.count != 64 || !anchor.utf8.allSatisfy({ hexadecimalDigits.contains($0) }) {
@@ -105,7 +106,8 @@ private func problem(of run: ChainedRun, after head: String, _ database: Databas
     return computed == run.head ? nil : "what it holds, or its place in the chain, is not what was recorded"
 }
 
-/// What is wrong with the file beside the chain: pages, definitions, rows that belong to no run, runs that only look finished.
+/// What is wrong with the file beside the chain: pages, definitions, rows that belong to no run, runs that only look
+/// finished.
 private func structuralProblems(_ database: Database) throws -> [LedgerVerification.Problem] {
     var problems = try String.fetchAll(database, sql: "PRAGMA integrity_check(20)").filter { $0 != "ok" }
         .map { LedgerVerification.Problem(what: "SQLite's integrity check says: \($0)") }

@@ -2,13 +2,14 @@ import DrillCore
 import Foundation
 import GRDB
 
-/// `ledger.sqlite` below the reports directory, and the reports beside it. Several drills, in this process and in others, may use
-/// one ledger at once.
+/// `ledger.sqlite` below the reports directory, and the reports beside it. Several drills, in this process and in
+/// others, may use one ledger at once.
 package struct SQLiteLedger: RunLedger {
     package let reportsDirectory: String
     let file: LedgerFile
 
-    /// Opens the ledger to record runs; makes directory and file where they are not there, and brings an older file up to date.
+    /// Opens the ledger to record runs; makes directory and file where they are not there, and brings an older file up
+    /// to date.
     package init(reportsDirectory: String) throws {
         self.reportsDirectory = reportsDirectory
         file = try LedgerFile(reportsDirectory: reportsDirectory, .writing)
@@ -20,8 +21,9 @@ package struct SQLiteLedger: RunLedger {
         file = try LedgerFile(reportsDirectory: reportsDirectory, .reading)
     }
 
-    /// The reports that a CI system would publish stop saying what an earlier run said (V5): call it before anything that may
-    /// fail, the ledger's opening included. Where "did not finish" cannot be written, the old reports are removed.
+    /// The reports that a CI system would publish stop saying what an earlier run said (V5): call it before anything
+    /// that may fail, the ledger's opening included. Where "did not finish" cannot be written, the old reports are
+    /// removed.
     package static func showUnfinished(_ header: RunHeader, reportsDirectory: String) throws {
         let folder = ReportFolder(reportsDirectory: reportsDirectory, drill: header.drill)
         do {

@@ -9,9 +9,9 @@ package enum JUnitSuite: Sendable {
     case notRun(drill: String, at: Date, host: String, reason: String)
 }
 
-/// JUnit XML in the subset that the Ant and the Jenkins schema share (J1): a testsuite a drill, a testcase a stage and a probe,
-/// `<failure>` for fail and `<error>` for inconclusive, never `<skipped>` (J6). Under 5 MB however many findings there are (J3):
-/// the first of them stand in the message, all of them in the ledger.
+/// JUnit XML in the subset that the Ant and the Jenkins schema share (J1): a testsuite a drill, a testcase a stage and
+/// a probe, `<failure>` for fail and `<error>` for inconclusive, never `<skipped>` (J6). Under 5 MB however many
+/// findings there are (J3): the first of them stand in the message, all of them in the ledger.
 package func junitReport(_ suites: [JUnitSuite]) -> [UInt8] {
     let contents = suites.map { SuiteContent($0, caseLimit: max(20, caseLimit / suites.count)) }
     let caseCount = contents.reduce(0) { $0 + $1.cases.count }
@@ -63,7 +63,7 @@ private struct SuiteContent {
     }
 
     func write(id: Int, budget: Int, to xml: inout XMLText) {
-        // Without a zone and without a fraction, as the Ant schema wants it; the instant itself is among the properties.
+        // Without zone and fraction, as the Ant schema wants it; the instant itself is among the properties.
         let timestamp = String(instantText(startedAt).prefix(19))
         xml.open(
             "testsuite",
@@ -84,28 +84,34 @@ private struct SuiteContent {
             ("time", decimalSeconds(max(0, reportCase.seconds))),
         ]
         guard reportCase.verdict != .pass else { return xml.empty("testcase", attributes) }
+        let bodyLimit = min(256 << 10, budget / 2)
         xml.open("testcase", attributes)
         let groups = reportCase.groups.filter(\.counts)
         let type = reportCase.verdict == .fail ? groups.first?.kind.rawValue ?? "fail" : "inconclusive"
         xml.element(
             reportCase.verdict == .fail ? "failure" : "error",
             [("message", reportCase.message), ("type", type)], attributeLimit: min(4096, budget / 4),
-            text: body(of: reportCase), limit: min(256 << 10, budget / 2))
+            text: body(of: reportCase, limit: bodyLimit), limit: bodyLimit)
         xml.close("testcase")
     }
 
-    private func body(of reportCase: ReportCase) -> String {
-        var lines = [reportCase.message]
+    /// Not much more of it than can be shown.
+    private func body(of reportCase: ReportCase, limit: Int) -> String {
+        var lines = [shortened(reportCase.message, to: limit)]
         if let result = reportCase.result {
             lines.append(
                 "examined \(grouped(result.examined)), passed \(grouped(result.passed)), failed \(grouped(result.failed)), "
                     + "unknown \(grouped(result.unknown))")
         }
-        for group in reportCase.groups {
+        var room = limit
+        for group in reportCase.groups where room > 0 {
             lines.append("")
             lines.append(group.title)
             lines.append("  next: \(visible(advice(for: group)))")
-            lines += group.examples.map { "  " + $0.line }
+            for example in group.examples where room > 0 {
+                lines.append("  " + example.line)
+                room -= lines.last?.utf8.count ?? 0
+            }
             let left = group.count - Int64(group.examples.count)
             if left > 0 { lines.append("  and \(grouped(left)) more, which the ledger holds") }
         }

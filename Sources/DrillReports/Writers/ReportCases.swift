@@ -1,7 +1,8 @@
 import DrillCore
 import Foundation
 
-/// One line of a report: a stage of the run, or a probe. All reports are written from these, so that they cannot disagree (J7).
+/// One line of a report: a stage of the run, or a probe. All reports are written from these, so that they cannot
+/// disagree (J7).
 struct ReportCase {
     /// Unique in its report (J2).
     var name: String
@@ -15,43 +16,39 @@ struct ReportCase {
 
 let didNotFinish = "did not finish"
 
-/// `restore`, each probe, `objectives` and `cleanup`. No report is greener than what was found: a finding that counts fails its
-/// case, a stage that was never reached is inconclusive, and where the run's verdict is worse than all of these, `run` says why.
+/// `restore`, each probe, `objectives` and `cleanup`. No report is greener than what was found: a finding that counts
+/// fails its case, a stage that was never reached is inconclusive, and where the run's verdict is worse than all of
+/// these, `run` says why.
 func reportCases(_ record: RunRecord) -> [ReportCase] {
     guard let outcome = record.outcome else {
         return [ReportCase(name: "run", verdict: .inconclusive, message: didNotFinish, seconds: 0, groups: [])]
     }
-    var remaining = record.groups
-    func take(_ isOwned: (FindingGroup) -> Bool) -> [FindingGroup] {
-        defer { remaining.removeAll(where: isOwned) }
-        return remaining.filter(isOwned)
-    }
+    var owned = Dictionary(grouping: record.groups, by: owner)
+    func take(_ name: String) -> [FindingGroup] { owned.removeValue(forKey: Array(name.utf8)) ?? [] }
     let probes = record.probes.map { result in
-        let groups = take { $0.probe == result.probe }
-        return ReportCase(
+        ReportCase(
             name: result.probe, verdict: result.verdict, message: result.summary, seconds: result.seconds,
             result: result,
-            groups: groups)
+            groups: take(result.probe))
     }
     let stages = ["restore", "objectives", "cleanup"].map { name in
         let stage = outcome.stages.first { $0.name == name }
-        let kinds: [String: FindingKind] = ["restore": .restore, "objectives": .objective]
         return ReportCase(
             name: name, verdict: stage?.verdict ?? .inconclusive,
             message: stage?.message ?? "the run did not come to this",
-            seconds: stage?.seconds ?? 0, groups: take { $0.probe == name || $0.kind == kinds[name] })
+            seconds: stage?.seconds ?? 0, groups: take(name))
     }
     let others = outcome.stages.filter { stage in !stages.contains { $0.name == stage.name } }.map { stage in
         ReportCase(
             name: stage.name, verdict: stage.verdict, message: stage.message, seconds: stage.seconds,
-            groups: take { $0.probe == stage.name })
+            groups: take(stage.name))
     }
     var orphaned: [ReportCase] = []
-    while let probe = remaining.first?.probe {
-        let message = "it recorded findings and no result"
+    for group in record.groups where owned[owner(group)] != nil {
         orphaned.append(
             ReportCase(
-                name: probe, verdict: .inconclusive, message: message, seconds: 0, groups: take { $0.probe == probe }))
+                name: group.probe, verdict: .inconclusive, message: "it recorded findings and no result", seconds: 0,
+                groups: take(group.probe)))
     }
     var cases = [stages[0]] + probes + orphaned + [stages[1]] + others + [stages[2]]
     for index in cases.indices where cases[index].groups.contains(where: \.counts) { cases[index].verdict = .fail }
@@ -62,12 +59,21 @@ func reportCases(_ record: RunRecord) -> [ReportCase] {
     return withUniqueNames(cases)
 }
 
+/// The name of the case that a group belongs to, as bytes: the set's own findings are of the stage that judged them.
+private func owner(_ group: FindingGroup) -> [UInt8] {
+    switch group.kind {
+    case .restore: Array("restore".utf8)
+    case .objective: Array("objectives".utf8)
+    default: Array(group.probe.utf8)
+    }
+}
+
 /// Cuts names to a length that viewers show, and numbers those that are then the same.
 private func withUniqueNames(_ cases: [ReportCase]) -> [ReportCase] {
     var seen: Set<[UInt8]> = []
     return cases.map { reportCase in
         var unique = reportCase
-        let name = shortened(visible(reportCase.name), to: 100)
+        let name = shortened(oneLine(reportCase.name), to: 100)
         unique.name = name
         var number = 2
         // As bytes: to Swift, two spellings of one character are the same string, to a viewer they may not be.
@@ -95,7 +101,7 @@ extension Finding {
         if let expected { parts.append("expected \(expected)") }
         if let observed { parts.append("observed \(observed)") }
         if let evidence { parts.append(evidence) }
-        return shortened(visible(parts.joined(separator: "; ")).replacing("\n", with: "\\n"), to: 1200)
+        return shortened(oneLine(parts.joined(separator: "; ")), to: 1200)
     }
 }
 

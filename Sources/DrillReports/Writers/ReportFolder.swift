@@ -4,7 +4,7 @@ import Foundation
 /// `<reports>/<drill>/`: the newest run's reports, and a folder for each run.
 struct ReportFolder: Sendable {
     let path: String
-    static let names = ["junit.xml"]
+    static let names = ["junit.xml", "report.html", "report.json"]
 
     init(reportsDirectory: String, drill: String) {
         path = reportsDirectory + "/" + drill
@@ -24,7 +24,7 @@ struct ReportFolder: Sendable {
 
     private func write(_ record: RunRecord, into directory: String) throws {
         // All are made before the first is written: a record that cannot be shown leaves the files as they are.
-        let contents = [junitReport([.run(record)])]
+        let contents = [junitReport([.run(record)]), try htmlReport(record), jsonReport(record)]
         try makeDirectories(directory)
         for (name, bytes) in zip(Self.names, contents) { try writeWhole(bytes, to: directory + "/" + name) }
     }

@@ -1,8 +1,9 @@
 import DrillCore
 import Foundation
 
-/// Text of which nothing is hidden: control characters, bidirectional and zero-width marks, non-characters and unassigned ones
-/// become `\xNN`, byte by byte; line feeds and tabs stay. What is left is valid in XML 1.0, and can drive no terminal (J4, J5).
+/// Text of which nothing is hidden: control characters, bidirectional and zero-width marks, non-characters and
+/// unassigned ones become `\xNN`, byte by byte; line feeds and tabs stay. What is left is valid in XML 1.0, and can
+/// drive no terminal (J4, J5).
 func visible(_ text: String) -> String {
     if text.utf8.allSatisfy({ (0x20..<0x7F).contains($0) || $0 == 0x0A || $0 == 0x09 }) { return text }
     var result = ""
@@ -17,8 +18,14 @@ func visible(_ text: String) -> String {
     return result
 }
 
-/// Appends text to an XML or HTML document, at most `limit` bytes of it as they stand there; a cut is shown. Scalar by scalar:
-/// to Swift, `<` and a combining accent are one `Character`, and an escaper that looks for the character `<` lets it through.
+/// The same on one line: a line feed stands as `\n`, a tab as `\t`.
+func oneLine(_ text: String) -> String {
+    visible(text).replacing("\n", with: "\\n").replacing("\t", with: "\\t")
+}
+
+/// Appends text to an XML or HTML document, at most `limit` bytes of it as they stand there; a cut is shown. Scalar by
+/// scalar: to Swift, `<` and a combining accent are one `Character`, and an escaper that looks for the character `<`
+/// lets it through.
 func appendEscaped(_ text: String, limit: Int = .max, to document: inout [UInt8], inAttribute: Bool = false) {
     var room = limit
     for scalar in visible(text).unicodeScalars {
@@ -74,12 +81,13 @@ func decimalSeconds(_ seconds: Double) -> String {
         + String(repeating: "0", count: 3 - fraction.count) + fraction
 }
 
-/// `1d 2h 3m 4s` for people; below ten seconds with a decimal.
+/// `1d 2h 3m 4s` for people; below ten seconds with a decimal, below one in milliseconds.
 func spanText(_ seconds: Double) -> String {
     let milliseconds = milliseconds(seconds)
     let magnitude = Int64(milliseconds.magnitude)
     let sign = milliseconds < 0 ? "-" : ""
-    if magnitude < 10_000 { return "\(sign)\((magnitude + 50) / 1000).\((magnitude + 50) / 100 % 10)s" }
+    if magnitude < 1000 { return "\(sign)\(magnitude)ms" }
+    if magnitude < 9950 { return "\(sign)\((magnitude + 50) / 1000).\((magnitude + 50) / 100 % 10)s" }
     let whole = (magnitude + 500) / 1000
     let parts = [(whole / 86_400, "d"), (whole / 3600 % 24, "h"), (whole / 60 % 60, "m"), (whole % 60, "s")]
     let first = parts.firstIndex { $0.0 > 0 } ?? 3

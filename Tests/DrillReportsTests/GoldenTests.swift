@@ -1,0 +1,48 @@
+import DrillCore
+import Foundation
+import Testing
+
+@testable import DrillReports
+
+/// Reports of fixed records, compared whole. `MUSTER_UPDATE_GOLDEN=1` writes what is written now, to be read before it
+/// is kept.
+@Suite struct GoldenTests {
+    @Test(arguments: ["junit.xml", "report.json", "report.html", "summary.txt"])
+    func reportsOfAFailedRun(_ name: String) throws { try compare(failedRecord(), "failed", name) }
+
+    @Test(arguments: ["junit.xml", "report.json", "report.html", "summary.txt"])
+    func reportsOfARunThatDidNotFinish(_ name: String) throws { try compare(.unfinished(header()), "unfinished", name) }
+
+    private func compare(_ record: RunRecord, _ folder: String, _ name: String) throws {
+        let bytes: [UInt8] =
+            switch name {
+            case "junit.xml": junitReport([.run(record)])
+            case "report.json": jsonReport(record)
+            case "report.html": try htmlReport(record)
+            default:
+                summaryText(record, reportsDirectory: "reports")
+                    .flatMap { Array("\(marks($0.style)) \($0.text)\n".utf8) }
+            }
+        let source = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/\(folder)")
+        if ProcessInfo.processInfo.environment["MUSTER_UPDATE_GOLDEN"] == "1" {
+            try FileManager.default.createDirectory(at: source, withIntermediateDirectories: true)
+            try Data(bytes).write(to: source.appending(path: name))
+            return
+        }
+        let expected = try Data(contentsOf: source.appending(path: name))
+        #expect(String(decoding: bytes, as: UTF8.self) == String(decoding: expected, as: UTF8.self))
+        #expect(Data(bytes) == expected)
+    }
+
+    private func marks(_ style: SummaryLine.Style) -> String {
+        switch style {
+        case .verdict: "V"
+        case .heading: "H"
+        case .plain: " "
+        case .good: "+"
+        case .bad: "-"
+        case .doubtful: "?"
+        case .faint: "."
+        }
+    }
+}
