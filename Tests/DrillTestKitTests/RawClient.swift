@@ -28,11 +28,14 @@ final class RawClient {
     private let socket: Int32
     private var received: [UInt8] = []
 
-    init(_ standIn: S3StandIn) {
+    convenience init(_ standIn: S3StandIn) { self.init(port: standIn.port) }
+
+    /// Of 127.0.0.1.
+    init(port: UInt16) {
         socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = standIn.port.bigEndian
+        address.sin_port = port.bigEndian
         address.sin_addr.s_addr = UInt32(INADDR_LOOPBACK).bigEndian
         withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
@@ -50,9 +53,17 @@ final class RawClient {
         _ method: String, _ target: String, _ headers: [(String, String)] = [], body: [UInt8] = [],
         host: String = "127.0.0.1", patience: Duration = .seconds(30)
     ) -> RawAnswer {
+        send(method, target, headers, body: body, host: host)
+        return read(isHead: method == "HEAD", patience: patience)
+    }
+
+    func send(
+        _ method: String, _ target: String, _ headers: [(String, String)] = [], body: [UInt8] = [],
+        host: String = "127.0.0.1"
+    ) {
         var head = "\(method) \(target) HTTP/1.1\r\nHost: \(host)\r\n"
         for (name, value) in headers { head += "\(name): \(value)\r\n" }
-        if !body.isEmpty { head += "Content-Length: \(body.count)\r\n" }
+        if !body.isEmpty || method == "PUT" { head += "Content-Length: \(body.count)\r\n" }
         let bytes = [UInt8]((head + "\r\n").utf8) + body
         var position = 0
         while position < bytes.count {
@@ -62,10 +73,9 @@ final class RawClient {
             guard written > 0 else { break }
             position += written
         }
-        return read(isHead: method == "HEAD", patience: patience)
     }
 
-    private func read(isHead: Bool, patience: Duration) -> RawAnswer {
+    func read(isHead: Bool = false, patience: Duration = .seconds(30)) -> RawAnswer {
         var answer = RawAnswer()
         var position = 0
         func fail(_ ending: RawAnswer.Ending) -> RawAnswer {

@@ -32,6 +32,7 @@ extension StandInState {
         }
         switch request.operation {
         case .uploadPart:
+            try Self.checkLength(request)
             try Self.checkMD5(request)
             let checksum = try checksum(of: request)
             let eTag = try store(request.body, as: request.queryText("partNumber"), of: id, in: bucket)

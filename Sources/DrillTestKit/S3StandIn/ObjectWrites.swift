@@ -3,6 +3,7 @@ import Foundation
 extension StandInState {
     mutating func putObject(_ request: StandInRequest, _ bucket: BucketState) throws(S3Failure) -> StandInResponse {
         try Self.checkWritable(bucket)
+        try Self.checkLength(request)
         try Self.checkWriteConditions(request, bucket)
         var object = StandInObject(request.body)
         Self.describe(&object, by: request)
@@ -197,6 +198,12 @@ extension StandInState {
         object.encryption = request.header("x-amz-server-side-encryption") ?? object.encryption
         // Under KMS the ETag is 32 hex digits that are no MD5 (S24).
         if object.encryption == "aws:kms" { object.eTag = ETag.ofBytes(object.body + [UInt8]("aws:kms".utf8)) }
+    }
+
+    /// A body needs a length, if only that of nothing.
+    static func checkLength(_ request: StandInRequest) throws(S3Failure) {
+        guard request.header("content-length") == nil, request.header("transfer-encoding") == nil else { return }
+        throw S3Failure(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
     }
 
     static func checkMD5(_ request: StandInRequest) throws(S3Failure) {

@@ -70,10 +70,7 @@ struct SignatureCheck {
         }
         let stamp = try checkTime(request, header)
         try checkToken(request, credential)
-        let canonical = try canonicalRequest(request, header)
-        let scope = "\(header.day)/\(header.region)/s3/aws4_request"
-        let toSign = "AWS4-HMAC-SHA256\n\(stamp)\n\(scope)\n\(Bytes.hex(SHA256.hash(data: canonical)))"
-        let signature = sign(toSign, secret: credential.secret, header)
+        let (signature, toSign, canonical) = try signature(of: request, header, stamp: stamp, secret: credential.secret)
         guard signature == header.signature else {
             throw S3Failure(
                 403, "SignatureDoesNotMatch",
@@ -86,6 +83,17 @@ struct SignatureCheck {
                 ])
         }
         try checkBody(request)
+    }
+
+    /// - Parameter stamp: `x-amz-date`.
+    /// - Returns: What the signature has to be, and from what it was made.
+    func signature(
+        of request: StandInRequest, _ header: SignatureHeader, stamp: String, secret: String
+    ) throws(S3Failure) -> (signature: String, toSign: String, canonical: [UInt8]) {
+        let canonical = try canonicalRequest(request, header)
+        let scope = "\(header.day)/\(header.region)/s3/aws4_request"
+        let toSign = "AWS4-HMAC-SHA256\n\(stamp)\n\(scope)\n\(Bytes.hex(SHA256.hash(data: canonical)))"
+        return (sign(toSign, secret: secret, header), toSign, canonical)
     }
 
     private func checkTime(_ request: StandInRequest, _ header: SignatureHeader) throws(S3Failure) -> String {
