@@ -116,11 +116,13 @@ struct RestoredRestorer: Restorer {
 private struct OneSet: BackupCatalog {
     let place: String
 
-    func sets() async throws -> [BackupSet] {
+    func candidates() async throws -> [BackupSet] {
         [
             BackupSet(
                 id: "restored", time: nil, place: place,
                 notes: ["Something else restored it; how old the backup is cannot be told."])
         ]
     }
+
+    func examined(_ set: BackupSet) async throws -> BackupSet { set }
 }
