@@ -77,7 +77,7 @@ let package = Package(
         tests("DrillCore"),
         tests("DrillObjects"),
         tests("DrillHost"),
-        tests("DrillPostgres"),
+        tests("DrillPostgres", ["DrillHost"]),
         tests(
             "DrillReports", [.product(name: "GRDB", package: "GRDB.swift")],
             resources: [.copy("Golden"), .copy("Resources")]),

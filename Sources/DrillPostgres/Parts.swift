@@ -5,4 +5,11 @@ package func registerPostgresParts(_ registry: inout Registry) {
     registry.register(RestoredRestorer.self)
     registry.register(SQLProbe.self)
     registry.register(FreshnessProbe.self)
+    registry.register(PgDumpRestorer.self)
+    registry.register(scratchDatabase: "cluster", ScratchCluster.shape)
+    registry.register(scratchDatabase: "database", ScratchDatabase.shape)
+    registry.register(ServerRemover.self)
+    registry.register(SocketDirectoryRemover.self)
+    registry.register(DatabaseRemover.self)
+    registry.register(RoleRemover.self)
 }

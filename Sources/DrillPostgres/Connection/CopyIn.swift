@@ -54,7 +54,8 @@ extension PostgresConnection {
             try connection.flush()
             let end = try connection.textResult()
             guard PQsetnonblocking(pointer, 0) == 0 else { throw connection.lost() }
-            guard end.commandTag.hasPrefix("COPY "), let rows = strictInteger(String(end.commandTag.dropFirst(5))) else {
+            guard end.commandTag.hasPrefix("COPY "), let rows = strictInteger(String(end.commandTag.dropFirst(5)))
+            else {
                 throw PostgresError(.malformed, "the copy ended with '\(end.commandTag)' in place of a count")
             }
             return rows

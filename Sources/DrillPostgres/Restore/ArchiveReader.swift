@@ -163,7 +163,8 @@ enum DumpEncoding: Sendable, Equatable {
 
     /// PostgreSQL's names of encodings that Foundation knows too; any other is read as UTF-8, with U+FFFD for what is none.
     private static let known: [String: String.Encoding] = [
-        "LATIN1": .isoLatin1, "ISO88591": .isoLatin1, "LATIN2": .isoLatin2, "ISO88592": .isoLatin2, "WIN1250": .windowsCP1250,
+        "LATIN1": .isoLatin1, "ISO88591": .isoLatin1, "LATIN2": .isoLatin2, "ISO88592": .isoLatin2,
+        "WIN1250": .windowsCP1250,
         "WIN1251": .windowsCP1251, "WIN1252": .windowsCP1252, "WIN1253": .windowsCP1253, "WIN1254": .windowsCP1254,
         "EUCJP": .japaneseEUC, "SJIS": .shiftJIS,
     ]

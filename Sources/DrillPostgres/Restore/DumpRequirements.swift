@@ -2,12 +2,20 @@
 struct DumpRequirements: Sendable, Equatable {
     /// Owners, grantees and all others who are named; never `public` or the `pg_…` roles, which every server has.
     var roles: Set<String> = []
+    /// Those whom grants and policies name, owners apart.
+    var grantees: Set<String> = []
+    /// Those that policies name: a policy cannot be restored without them.
+    var policyRoles: Set<String> = []
+    /// Those that own what only a superuser may own.
+    var superusers: Set<String> = []
     var extensions: Set<String> = []
     var tablespaces: Set<String> = []
     /// `pg_…` roles that are named: a server of an older version lacks some.
     var predefinedRoles: Set<String> = []
     var database: DatabaseTraits?
     var encodingName: String?
+    /// Whether the dump makes the schema `public` itself, as it does where it was told to dump that schema alone.
+    var makesPublicSchema = false
 
     init() {}
 
@@ -16,6 +24,8 @@ struct DumpRequirements: Sendable, Equatable {
             add(role: entry.owner)
             if let tablespace = entry.tablespace, tablespace != "pg_default" { tablespaces.insert(tablespace) }
             switch entry.kind {
+            case "EVENT TRIGGER", "FOREIGN DATA WRAPPER": superusers.insert(entry.owner)
+            case "SCHEMA": add(statement: sqlTokens(entry.definition.utf8, limit: 4))
             case "EXTENSION": extensions.insert(entry.tag)
             case "ENCODING": encodingName = sqlTokens(entry.definition.utf8).lastText
             case "DATABASE": database = DatabaseTraits(createStatement: sqlTokens(entry.definition.utf8))
@@ -30,11 +40,13 @@ struct DumpRequirements: Sendable, Equatable {
     mutating func add(statement tokens: [SQLToken]) {
         guard case .word(let verb)? = tokens.first else { return }
         switch verb {
-        case "grant", "revoke": tokens.roleLists(after: ["to", "from", "by"]).forEach { add(role: $0) }
+        case "grant", "revoke": add(grantees: tokens.roleLists(after: ["to", "from", "by"]))
         case "alter": addFromAlter(tokens)
         case "create": addFromCreate(tokens)
         case "set":
-            if tokens.count > 1, tokens[1].isWord("session"), let role = tokens.last(where: { $0.spelledName != nil })?.spelledName {
+            if tokens.count > 1, tokens[1].isWord("session"),
+                let role = tokens.last(where: { $0.spelledName != nil })?.spelledName
+            {
                 if tokens.count > 3, role != "default" { add(role: role) }
             } else if tokens.count > 3, tokens[1].isWord("client_encoding") {
                 encodingName = tokens.lastText ?? encodingName
@@ -47,7 +59,7 @@ struct DumpRequirements: Sendable, Equatable {
 
     private mutating func addFromAlter(_ tokens: [SQLToken]) {
         if tokens.count > 2, tokens[1].isWord("default"), tokens[2].isWord("privileges") {
-            tokens.roleLists(after: ["role", "user", "to", "from"]).forEach { add(role: $0) }
+            add(grantees: tokens.roleLists(after: ["role", "user", "to", "from"]))
         } else if let owner = tokens.indices.last(where: { tokens[$0].isWord("owner") }), tokens.count > owner + 2,
             tokens[owner + 1].isWord("to"), let role = tokens[owner + 2].identifier
         {
@@ -63,9 +75,13 @@ struct DumpRequirements: Sendable, Equatable {
         } else if tokens[1].isWord("policy") {
             // TO stands between the table and USING or WITH CHECK, which hold expressions.
             let head = tokens.prefix { !$0.isWord("using") && !$0.isWord("with") }
-            Array(head).roleLists(after: ["to"]).forEach { add(role: $0) }
+            let named = Array(head).roleLists(after: ["to"])
+            add(grantees: named)
+            policyRoles.formUnion(named)
+        } else if tokens[1].isWord("schema") {
+            if tokens[2].isWord("public") { makesPublicSchema = true }
         } else if tokens[1].isWord("user"), tokens[2].isWord("mapping") {
-            tokens.roleLists(after: ["for"]).prefix(1).forEach { add(role: $0) }
+            add(grantees: Array(tokens.roleLists(after: ["for"]).prefix(1)))
         } else if tokens[1].isWord("database") {
             database = DatabaseTraits(createStatement: tokens)
         }
@@ -74,6 +90,11 @@ struct DumpRequirements: Sendable, Equatable {
     private mutating func add(role: String) {
         guard !role.isEmpty, role != "public", role != "current_user", role != "session_user" else { return }
         if role.hasPrefix("pg_") { predefinedRoles.insert(role) } else { roles.insert(role) }
+    }
+
+    private mutating func add(grantees names: [String]) {
+        names.forEach { add(role: $0) }
+        grantees.formUnion(roles.intersection(names))
     }
 
     private mutating func add(tablespace: String) {

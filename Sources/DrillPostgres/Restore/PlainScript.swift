@@ -193,7 +193,8 @@ struct PlainScript {
     private func allowed(_ name: Substring, _ argument: Substring) -> Bool {
         switch name {
         case "restrict", "unrestrict":
-            !argument.isEmpty && argument.utf8.allSatisfy { $0 < 0x80 && isIdentifierPart($0) && $0 != UInt8(ascii: "$") }
+            !argument.isEmpty
+                && argument.utf8.allSatisfy { $0 < 0x80 && isIdentifierPart($0) && $0 != UInt8(ascii: "$") }
         // Only reported: a name of any form does no harm. A backquote is psql's way to run a program.
         case "connect": !argument.isEmpty && !argument.utf8.contains(UInt8(ascii: "`"))
         default: false
@@ -215,7 +216,9 @@ struct PlainScript {
             case UInt8(ascii: "-"), UInt8(ascii: "/"):
                 guard let next = at(scan + 1) else { return isLast ? enter(.plain, after: 1) : false }
                 if byte == next, byte == UInt8(ascii: "-") { return enter(.lineComment, after: 2) }
-                if byte == UInt8(ascii: "/"), next == UInt8(ascii: "*") { return enter(.blockComment(depth: 1), after: 2) }
+                if byte == UInt8(ascii: "/"), next == UInt8(ascii: "*") {
+                    return enter(.blockComment(depth: 1), after: 2)
+                }
                 scan += 1
             case UInt8(ascii: "$"):
                 guard let known = try dollar() else { return false }
@@ -343,7 +346,9 @@ struct PlainScript {
     private mutating func blockComment(_ depth: Int) -> Bool {
         while let byte = at(scan) {
             guard let next = at(scan + 1) else { return false }
-            if byte == UInt8(ascii: "/"), next == UInt8(ascii: "*") { return enter(.blockComment(depth: depth + 1), after: 2) }
+            if byte == UInt8(ascii: "/"), next == UInt8(ascii: "*") {
+                return enter(.blockComment(depth: depth + 1), after: 2)
+            }
             if byte == UInt8(ascii: "*"), next == UInt8(ascii: "/") {
                 return enter(depth > 1 ? .blockComment(depth: depth - 1) : .plain, after: 2)
             }

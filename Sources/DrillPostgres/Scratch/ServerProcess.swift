@@ -1,0 +1,127 @@
+import DrillCore
+import Foundation
+
+/// A PostgreSQL server on a data directory below scratch: a child of this process, reached by a Unix socket alone.
+struct ServerProcess: Sendable {
+    let process: any RunningProcess
+    let environment: DrillEnvironment
+    let dataDirectory: String
+    let logPath: String
+    /// As the superuser, to the database `postgres`.
+    let parameters: PostgresParameters
+
+    struct Plan: Sendable {
+        var dataDirectory: String
+        /// Holds the server's own configuration files and its log; ours or the account's.
+        var folder: String
+        var tools: PostgresTools
+        var account: ServerAccount
+        var settings: ServerSettings
+        var superuser = "postgres"
+        /// How long the server may take until it answers: longer where it replays WAL first.
+        var patience: Duration = .seconds(60)
+    }
+
+    /// Starts the server and waits until it takes connections.
+    static func start(_ plan: Plan, environment: DrillEnvironment) async throws -> ServerProcess {
+        let logPath = plan.folder + "/server.log"
+        let files = [("postgresql.conf", ""), ("pg_hba.conf", "local all all trust\n"), ("pg_ident.conf", "")]
+        for (name, content) in files {
+            let path = plan.folder + "/" + name
+            try writeOwnFile(path, content)
+            try plan.account.give(path)
+        }
+        var arguments = ["-D", plan.dataDirectory]
+        let places = [
+            ("config_file", plan.folder + "/postgresql.conf"), ("hba_file", plan.folder + "/pg_hba.conf"),
+            ("ident_file", plan.folder + "/pg_ident.conf"),
+        ]
+        for (name, value) in places + plan.settings.all { arguments += ["-c", "\(name)=\(value)"] }
+        var command = Command(plan.tools.path("postgres"), arguments)
+        command.errors = .file(path: logPath)
+        command.user = plan.account.user
+        command.network = .sealed
+        command.workingDirectory = plan.dataDirectory
+        let process = try await environment.processes.start(command)
+        let server = ServerProcess(
+            process: process, environment: environment, dataDirectory: plan.dataDirectory, logPath: logPath,
+            parameters: PostgresParameters([
+                "host": plan.settings.socketDirectory, "port": "5432", "user": plan.superuser, "dbname": "postgres",
+            ]))
+        do {
+            try await server.waitUntilReady(patience: plan.patience)
+        } catch {
+            let failure = error
+            await Task { await server.stop() }.value
+            throw failure
+        }
+        return server
+    }
+
+    private func waitUntilReady(patience: Duration) async throws {
+        let clock = environment.clock
+        let deadline = clock.monotonicSeconds() + patience / .seconds(1)
+        var lastWords = ""
+        while clock.monotonicSeconds() < deadline {
+            try requireRunning()
+            do {
+                let connection = try await PostgresConnection.connect(parameters, timeout: .seconds(5))
+                await connection.close()
+                return
+            } catch {
+                if error.kind == .interrupted { throw CancellationError() }
+                lastWords = error.message
+            }
+            try await clock.sleep(for: .milliseconds(25))
+        }
+        throw DrillError(
+            .couldNotLook, "the scratch server takes no connections: \(lastWords)", at: dataDirectory, hints: logTail())
+    }
+
+    /// Throws where the server has ended on its own, with its last words.
+    func requireRunning() throws {
+        guard !process.isRunning else { return }
+        let tail = logTail()
+        let isFull = tail.contains { $0.contains("No space left on device") }
+        throw DrillError(
+            .couldNotLook,
+            isFull ? "the disk of the scratch server is full" : "the scratch server has ended on its own",
+            at: dataDirectory, hints: tail)
+    }
+
+    /// The last lines of the server's log.
+    func logTail(_ count: Int = 8) -> [String] {
+        let data = FileManager.default.contents(atPath: logPath) ?? Data()
+        let lines = String(decoding: data.suffix(16384), as: UTF8.self).split(whereSeparator: \.isNewline)
+        return lines.suffix(count).map { "server.log: \($0)" }
+    }
+
+    /// Ends the server: fast, then at once, then by force; waits for its end. (PostgreSQL manual, Shutting Down the Server.)
+    func stop() async {
+        for (signal, seconds) in [(SIGINT, 20.0), (SIGQUIT, 10.0), (SIGKILL, 0.0)] where process.isRunning {
+            process.send(signal: signal)
+            let deadline = environment.clock.monotonicSeconds() + seconds
+            while process.isRunning, environment.clock.monotonicSeconds() < deadline {
+                do { try await environment.clock.sleep(for: .milliseconds(20)) } catch { break }
+            }
+        }
+        _ = await process.ended()
+    }
+}
+
+/// Writes a new file of mode 0600; one that is there already is an error (X9).
+func writeOwnFile(_ path: String, _ content: String) throws {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else {
+        throw DrillError(.couldNotLook, "cannot be made: \(String(cString: strerror(errno)))", at: path)
+    }
+    defer { close(descriptor) }
+    var rest = Array(content.utf8)[...]
+    while !rest.isEmpty {
+        let written = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        guard written > 0 else {
+            throw DrillError(.couldNotLook, "cannot be written: \(String(cString: strerror(errno)))", at: path)
+        }
+        rest = rest.dropFirst(written)
+    }
+}
