@@ -90,7 +90,8 @@ struct SQLProbeTests {
 
 // MARK: - Drill files in a few words
 
-let probeContext = ProbeContext(drillFileDirectory: "/drills", buckets: [], endpointAuthorities: [])
+let probeContext = ProbeContext(
+    drillFileDirectory: "/drills", buckets: [], endpointAuthorities: [], fileExists: { _ in false })
 
 func scalar(_ text: String) -> SettingsNode { SettingsNode(.scalar(text, isPlain: true), line: 1) }
 
