@@ -16,15 +16,12 @@ struct RestoredRestorer: Restorer {
         ])
 
     let strategy = "restored"
-    private let server: String
     private let parameters: PostgresParameters
-    private let environment: DrillEnvironment
 
     init(_ settings: SettingsReader, _ context: PartContext) throws {
-        environment = context.environment
-        server = try settings.requiredString("server")
+        let server = try settings.requiredString("server")
         let passwordFile = try settings.string("password_file").map { settings.source.absolute($0) }
-        let variables = environment.variables, server = server
+        let variables = context.environment.variables
         let parsed = Result { () throws(DrillError) in
             try PostgresParameters.parse(server, variables: variables, passwordFile: passwordFile)
         }
@@ -37,7 +34,7 @@ struct RestoredRestorer: Restorer {
         }
     }
 
-    func catalog() throws -> (any BackupCatalog)? { OneSet(place: parameters.place) }
+    func catalog() throws -> (any BackupCatalog)? { nil }
 
     func examine(_ set: BackupSet) async throws -> ComponentState {
         let database = try await open()
@@ -110,19 +107,4 @@ struct RestoredRestorer: Restorer {
     private func scalar(_ sql: String, _ database: PostgresDatabase) async throws -> String? {
         try await database.rows(sql, searchPath: [], limit: 1).rows.first?.first ?? nil
     }
-}
-
-/// The catalog of a database that is there already: it is the one set.
-private struct OneSet: BackupCatalog {
-    let place: String
-
-    func candidates() async throws -> [BackupSet] {
-        [
-            BackupSet(
-                id: "restored", time: nil, place: place,
-                notes: ["Something else restored it; how old the backup is cannot be told."])
-        ]
-    }
-
-    func examined(_ set: BackupSet) async throws -> BackupSet { set }
 }
