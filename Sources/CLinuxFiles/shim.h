@@ -26,8 +26,7 @@ static inline int lf_open_at(int directory, const char *path, int flags, unsigne
 // What statx(2) tells, times in microseconds since 1970; `born` is INT64_MIN where the file system keeps none.
 struct lf_status {
     int64_t size, modified, changed, born;
-    uint64_t inode;
-    uint32_t mode, device_major, device_minor;
+    uint32_t mode, user;
 };
 
 static inline int64_t lf_microseconds(struct statx_timestamp time) {
@@ -43,10 +42,8 @@ static inline int lf_status_at(int directory, const char *name, struct lf_status
     status->modified = lf_microseconds(found.stx_mtime);
     status->changed = lf_microseconds(found.stx_ctime);
     status->born = (found.stx_mask & STATX_BTIME) && found.stx_btime.tv_sec > 0 ? lf_microseconds(found.stx_btime) : INT64_MIN;
-    status->inode = found.stx_ino;
     status->mode = found.stx_mode;
-    status->device_major = found.stx_dev_major;
-    status->device_minor = found.stx_dev_minor;
+    status->user = found.stx_uid;
     return 0;
 }
 
@@ -57,3 +54,20 @@ static inline long lf_read_entries(int directory, void *buffer, size_t size) {
 
 // Where the fields of such a record are: a length of 16 bits, a type of 8 bits (DT_REG …), and a name that ends in NUL.
 enum { LF_ENTRY_LENGTH = 16, LF_ENTRY_TYPE = 18, LF_ENTRY_NAME = 19 };
+
+// Whether names in that directory are known to be told apart by their bytes alone: 0 where the file system may fold case or
+// normalise Unicode, as FAT, NTFS, HFS+, CIFS, some ZFS and directories of ext4 with the casefold flag do.
+static inline int lf_names_are_bytes(int directory) {
+    struct statfs system;
+    int attributes = 0;
+    if (fstatfs(directory, &system) != 0) return 0;
+    if (ioctl(directory, 0x80086601 /* FS_IOC_GETFLAGS */, &attributes) == 0 && (attributes & 0x40000000 /* FS_CASEFOLD_FL */))
+        return 0;
+    switch ((uint32_t)system.f_type) {
+    case 0xEF53: case 0x58465342: case 0x9123683E: case 0x01021994: case 0xF2F52010: case 0x794C7630: case 0x6969:
+    case 0x00C36400:  // ext, XFS, Btrfs, tmpfs, F2FS, overlayfs, NFS, CephFS
+        return 1;
+    default:
+        return 0;
+    }
+}

@@ -46,15 +46,29 @@ struct TreeError: Error, CustomStringConvertible {
 
 /// Runs `body` with an empty directory.
 func withTree<Result>(_ body: (TestTree) async throws -> Result) async throws -> Result {
-    var template = Array((NSTemporaryDirectory() + "/muster-tree-XXXXXX").utf8CString)
-    guard mkdtemp(&template) != nil else { throw TreeError(number: errno) }
-    let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    defer {
+    let tree = try TestTree.make()
+    defer { tree.removeAll() }
+    return try await body(tree)
+}
+
+func withTree<Result>(_ body: (TestTree) throws -> Result) throws -> Result {
+    let tree = try TestTree.make()
+    defer { tree.removeAll() }
+    return try body(tree)
+}
+
+extension TestTree {
+    fileprivate static func make() throws -> TestTree {
+        var template = Array((NSTemporaryDirectory() + "/muster-tree-XXXXXX").utf8CString)
+        guard mkdtemp(&template) != nil else { throw TreeError(number: errno) }
+        return TestTree(path: String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self))
+    }
+
+    fileprivate func removeAll() {
         do {
             try FileManager.default.removeItem(atPath: path)
         } catch {
             Issue.record(error)
         }
     }
-    return try await body(TestTree(path: path))
 }

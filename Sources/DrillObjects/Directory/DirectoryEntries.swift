@@ -7,9 +7,10 @@ enum DirectoryEntries {
 
     /// - Parameter body: Gets each name without its NUL (though one follows it in memory) and its type (`DT_REG` …, or
     ///   `DT_UNKNOWN` where the file system does not tell). The bytes are valid only within the call.
+    ///   Throws ``FileFailure`` where the directory cannot be read, and what `body` throws.
     static func forEach(
-        in directory: Descriptor, _ body: (UnsafeBufferPointer<UInt8>, _ type: UInt8) throws(FileFailure) -> Void
-    ) throws(FileFailure) {
+        in directory: Descriptor, _ body: (UnsafeBufferPointer<UInt8>, _ type: UInt8) throws -> Void
+    ) throws {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bufferBytes, alignment: 16)
         defer { buffer.deallocate() }
         while true {

@@ -42,14 +42,14 @@ struct DirectoryFolder: BackupFolder {
     func names(in path: String) async throws -> [String] {
         let whole = absolute(path)
         return try await BlockingCalls.run { _ in
-            do throws(FileFailure) {
+            do {
                 // The slash lets the folder itself be a link.
                 let directory = try Descriptor.open(whole + (path.isEmpty ? "/" : ""), flags: O_DIRECTORY)
                 var names: [[UInt8]] = []
                 try DirectoryEntries.forEach(in: directory) { name, _ in names.append(Array(name)) }
                 return names.sorted { $0.lexicographicallyPrecedes($1) }.map { String(decoding: $0, as: UTF8.self) }
-            } catch {
-                throw error.couldNotLook("list the directory", at: whole)
+            } catch let failure as FileFailure {
+                throw failure.couldNotLook("list the directory", at: whole)
             }
         }
     }
@@ -86,7 +86,7 @@ struct DirectoryFolder: BackupFolder {
                 var below: [String] = []
                 for directory in level where seen < limit {
                     let place = directory.isEmpty ? whole : whole + "/" + directory
-                    do throws(FileFailure) {
+                    do {
                         let open = try Descriptor.open(place + (directory.isEmpty ? "/" : ""), flags: O_DIRECTORY)
                         var names: [[UInt8]] = []
                         try DirectoryEntries.forEach(in: open) { name, _ in
@@ -110,9 +110,9 @@ struct DirectoryFolder: BackupFolder {
                             }
                         }
                         if directory.isEmpty, names.isEmpty { newest = try open.status().modified }
-                    } catch {
-                        if error.number == ENOENT { continue }
-                        throw error.couldNotLook("list the directory", at: place)
+                    } catch let failure as FileFailure {
+                        if failure.number == ENOENT { continue }
+                        throw failure.couldNotLook("list the directory", at: place)
                     }
                     try flag.check()
                 }

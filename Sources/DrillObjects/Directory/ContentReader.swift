@@ -1,0 +1,76 @@
+import CLinuxFiles
+import DrillCore
+import Foundation
+import Glibc
+
+/// Reads one file of a tree from first to last byte.
+struct ContentReader {
+    let root: Descriptor
+    let place: String
+    let key: ObjectKey
+
+    private static let bufferBytes = 1 << 20
+
+    private var shown: String { "\(place)/\(key)" }
+
+    /// - Parameter reading: What the listing said; a file that is not so any more is being changed: `couldNotLook`.
+    func read(
+        _ reading: ObjectReading, _ algorithm: ChecksumAlgorithm, _ flag: CancellationFlag
+    ) throws -> ContentReading {
+        do {
+            let file = try open()
+            let before = try file.status()
+            guard before.size == reading.sizeBytes else { throw changed }
+            var hasher = ContentHasher(algorithm)
+            var offset: Int64 = 0
+            // A small file needs no megabyte; the byte more shows one that grew.
+            let size = Int(max(4096, min(Int64(Self.bufferBytes), before.size + 1)))
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 4096)
+            defer { buffer.deallocate() }
+            while true {
+                try flag.check()
+                let count = try file.read(into: buffer, at: offset)
+                hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+                offset += Int64(count)
+                if count < buffer.count { break }
+            }
+            let after = try file.status()
+            guard after.size == before.size, after.modified == before.modified, after.changed == before.changed else {
+                throw changed
+            }
+            guard offset == before.size else {
+                throw ContentUnreadable(
+                    reason: "its bytes end after \(offset) of \(before.size)", cause: .unknown)
+            }
+            return ContentReading(sizeBytes: offset, digest: hasher.digest)
+        } catch let failure as FileFailure {
+            switch failure.number {
+            case EACCES, EPERM:
+                throw ContentUnreadable(reason: "\(failure.text) to user id \(geteuid())", cause: .accessDenied)
+            case EIO, EUCLEAN, EBADMSG:
+                throw ContentUnreadable(reason: "reading fails: \(failure.text)", cause: .unknown)
+            case ENOENT, ENOTDIR, ELOOP: throw changed
+            default: throw failure.couldNotLook("read the file", at: shown)
+            }
+        }
+    }
+
+    /// Never opens what is not a file: to open a device can be an act.
+    private func open() throws -> Descriptor {
+        let kind = try KeyPath.open(key, below: root, flags: Int32(LF_PATH)).status().kind
+        guard kind == .file else { throw changed }
+        do throws(FileFailure) {
+            return try KeyPath.open(key, below: root, flags: O_RDONLY | Int32(LF_NOATIME))
+        } catch {
+            // Only the owner and root may leave the access time alone.
+            guard error.number == EPERM else { throw error }
+            return try KeyPath.open(key, below: root, flags: O_RDONLY)
+        }
+    }
+
+    private var changed: DrillError {
+        DrillError(
+            .couldNotLook, "the file is not as it was listed: the backup is being changed", at: shown,
+            hints: ["Run the drill when nothing writes to the backup."])
+    }
+}
