@@ -74,6 +74,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: strict),
+        .testTarget(name: "EndToEndTests", dependencies: ["muster", "DrillTestKit"], swiftSettings: strict),
         tests("DrillCore"),
         tests("DrillObjects"),
         tests("DrillHost"),

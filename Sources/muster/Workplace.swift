@@ -1,0 +1,36 @@
+import ArgumentParser
+import DrillCore
+import DrillHost
+import DrillObjects
+import DrillPostgres
+import DrillReports
+import Foundation
+import Logging
+
+/// What every command works with: the parts that this build knows and the machine it runs on.
+struct Workplace: Sendable {
+    let registry: Registry
+    let environment: DrillEnvironment
+    let terminal: Terminal
+
+    init() throws {
+        let variables = ProcessInfo.processInfo.environment
+        registry = Registry.builtIns
+        environment = DrillEnvironment(
+            clock: SystemClock(), processes: HostProcesses(variables: variables), http: NoNetworkYet(),
+            sorters: ExternalSorters(),
+            variables: variables, log: Logger(label: "muster"), hostName: HostIdentity.hostName)
+        terminal = Terminal(variables: variables)
+    }
+
+    var loader: DrillFileLoader { DrillFileLoader(registry: registry, environment: environment, files: HostFiles()) }
+}
+
+/// `--reports DIR`, of every command that reads or writes the ledger.
+struct ReportsOption: ParsableArguments {
+    @Option(help: "Where the ledger and the reports are.")
+    var reports = "reports"
+
+    /// The ledger for reading. Throws `ledgerUnusable` where there is none.
+    func ledger() throws -> SQLiteLedger { try SQLiteLedger(reading: reports) }
+}

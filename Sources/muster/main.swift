@@ -1,2 +1,0 @@
-import DrillCore
-print("muster")
