@@ -36,7 +36,7 @@ import Testing
                 }
                 let restorer = try fixture.restorer()
                 #expect(try await restorer.examine(fixture.set()).state == .usable)
-                try await fixture.restored(restorer) { restored in
+                try await fixture.restored(restorer) { restored async throws in
                     let rows = try await restored.database.rows(
                         "SELECT a FROM \"odd \"\"schema\".\"tab le\" ORDER BY a COLLATE \"C\"", searchPath: [],
                         limit: 10)

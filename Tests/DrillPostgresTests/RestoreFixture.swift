@@ -20,7 +20,8 @@ struct RestoreFixture: Sendable {
         _ body: (RestoreFixture) async throws -> Value
     ) async throws -> Value {
         let runID = "20261114T023000Z-" + hexadecimal((0..<3).map { _ in UInt8.random(in: 0...255) })
-        let folder = parent + "/muster-test-" + UUID().uuidString
+        // Short: a Unix socket's path has at most 107 bytes.
+        let folder = parent + "/mt-" + UUID().uuidString.prefix(8)
         let scratchFolder = folder + "/muster-" + runID
         try FileManager.default.createDirectory(atPath: scratchFolder, withIntermediateDirectories: true)
         chmod(folder, 0o755)

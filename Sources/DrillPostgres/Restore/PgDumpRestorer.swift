@@ -133,7 +133,7 @@ struct PgDumpRestorer: Restorer {
         return sentences
     }
 
-    static let serverTools = ["postgres", "initdb", "pg_restore"]
+    static let serverTools = ["initdb", "postgres", "pg_restore"]
 
     private func search(_ bin: String?) -> PostgresToolSearch {
         PostgresToolSearch(environment: context.environment, setting: bin ?? self.bin)
@@ -258,7 +258,7 @@ struct PgDumpRestorer: Restorer {
         return try await withCleanUp {
             let result = try await use(restored)
             // A server that died meanwhile answered nothing after that.
-            try target.requireRunning()
+            try await host.server?.requireAnswer()
             return result
         } cleanUp: {
             await restoredDatabase.close()

@@ -1,6 +1,7 @@
 import DrillCore
 
-/// The role that probes connect as: it reads everything, is stopped by no row-level security, and may do nothing else (P7, P8).
+/// The role that probes connect as: it reads everything, settings included, is stopped by no row-level security, and may do
+/// nothing else (P7, P8).
 struct ProbeRole: Sendable {
     var host: RestoreHost
     var database: String
@@ -15,6 +16,7 @@ struct ProbeRole: Sendable {
         let role = quotedIdentifier(name)
         try await host.withSession(database: database) { connection in
             try await connection.execute("CREATE ROLE \(role) LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE BYPASSRLS")
+            try await connection.execute("GRANT pg_monitor TO \(role)")
             if host.major >= 14 {
                 try await connection.execute("GRANT pg_read_all_data TO \(role)")
             } else {

@@ -69,14 +69,7 @@ struct ScratchDatabase: Sendable {
         in scratch: Scratch, on host: RestoreHost, make: (String) async throws -> Void,
         _ body: (String) async throws -> Result
     ) async throws -> Result {
-        let name = Self.name(ofRun: scratch.runID)
-        let exists = try await host.withSession { connection in
-            try await connection.query("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", [name]).scalar != nil
-        }
-        guard !exists else {
-            throw DrillError(
-                .couldNotLook, "a database `\(name)` is there already and is not ours to use", at: parameters.place)
-        }
+        let name = try await freeName(scratch, host)
         let item = ScratchItem(kind: DatabaseRemover.itemKind, locator: try locator(name).text)
         try await scratch.journal.willCreate(item)
         let remover = DatabaseRemover(environment: environment)
@@ -89,9 +82,34 @@ struct ScratchDatabase: Sendable {
             }
             return try await body(name)
         } cleanUp: {
-            try await remover.remove(item, ofRun: scratch.runID)
+            // What is kept on purpose is no leftover.
+            if !scratch.keeping.isKept { try await remover.remove(item, ofRun: scratch.runID) }
             try await scratch.journal.didRemove(item)
         }
+    }
+
+    /// The run's name; with a number behind it where the run has kept databases of other sets. Another's is never used.
+    private func freeName(_ scratch: Scratch, _ host: RestoreHost) async throws -> String {
+        let comments = try await host.withSession { connection in
+            try await connection.query(
+                """
+                SELECT datname::text, coalesce(pg_catalog.shobj_description(oid, 'pg_database'), '')
+                FROM pg_catalog.pg_database
+                """
+            ).rows
+        }
+        let base = Self.name(ofRun: scratch.runID)
+        var name = base
+        var number = 1
+        while let taken = comments.first(where: { $0[0] == name }) {
+            guard taken[1] == RoleStubs.marker(ofRun: scratch.runID) else {
+                throw DrillError(
+                    .couldNotLook, "a database `\(name)` is there already and is not ours to use", at: parameters.place)
+            }
+            number += 1
+            name = "\(base)_\(number)"
+        }
+        return name
     }
 
     /// Makes the roles that are missing, and drops those it made when `body` has ended.
@@ -111,7 +129,7 @@ struct ScratchDatabase: Sendable {
             return try await body(made)
         } cleanUp: {
             for item in await items.all.reversed() {
-                try await remover.remove(item, ofRun: scratch.runID)
+                if !scratch.keeping.isKept { try await remover.remove(item, ofRun: scratch.runID) }
                 try await scratch.journal.didRemove(item)
             }
         }
@@ -132,7 +150,7 @@ struct DatabaseRemover: ScratchRemover {
 
     func remove(_ item: ScratchItem, ofRun runID: String) async throws {
         let locator = try ScratchDatabase.Locator(item.locator)
-        guard locator.name == ScratchDatabase.name(ofRun: runID) else {
+        guard locator.name.hasPrefix(ScratchDatabase.name(ofRun: runID)) else {
             throw DrillError(
                 .cleanupFailed, "`\(locator.name)` does not bear the run's id \(runID)", at: locator.server)
         }

@@ -80,10 +80,24 @@ struct ServerProcess: Sendable {
 
     /// Throws where the server has ended on its own, with its last words.
     func requireRunning() throws {
-        guard !process.isRunning else { return }
+        if !process.isRunning { throw gone() }
+    }
+
+    /// The same, asked of the server itself: one that has just died may not have been noticed yet.
+    func requireAnswer() async throws {
+        do {
+            let connection = try await PostgresConnection.connect(parameters, timeout: .seconds(30))
+            await connection.close()
+        } catch {
+            if error.kind == .interrupted { throw CancellationError() }
+            throw gone()
+        }
+    }
+
+    private func gone() -> DrillError {
         let tail = logTail()
         let isFull = tail.contains { $0.contains("No space left on device") }
-        throw DrillError(
+        return DrillError(
             .couldNotLook,
             isFull ? "the disk of the scratch server is full" : "the scratch server has ended on its own",
             at: dataDirectory, hints: tail)
