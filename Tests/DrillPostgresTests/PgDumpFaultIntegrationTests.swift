@@ -107,6 +107,37 @@ import Testing
         }
     }
 
+    @Test(
+        "What a dump contains writes nowhere but in scratch (P6)", .enabled(if: geteuid() == 0, "seals files as root"))
+    func pitfallP6ProgramsOfADumpWriteNowhereElse() async throws {
+        try await RestoreFixture.with { fixture in
+            // World-writable, as /tmp is: the server's user could write there but for the seal.
+            let open = fixture.folder + "/open"
+            try FileManager.default.createDirectory(atPath: open, withIntermediateDirectories: true)
+            chmod(open, 0o777)
+            let schema = """
+                CREATE FUNCTION public.f() RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+                    BEGIN COPY (SELECT 1) TO PROGRAM 'cat > \(open)/pwn'; EXCEPTION WHEN OTHERS THEN RETURN SQLERRM; END;
+                    RETURN 'written';
+                END $$;
+                CREATE TABLE public.t (a int); INSERT INTO public.t VALUES (1);
+                """
+            try await TestServer.withDatabase(schema) { source in
+                try await fixture.dump(source, ["-Fp"])
+                let text = String(decoding: try fixture.bytes(), as: UTF8.self)
+                let end = "--\n-- PostgreSQL database dump complete"
+                try fixture.write(
+                    text.replacing(end, with: "ALTER TABLE public.t ADD b text DEFAULT public.f();\n" + end).utf8)
+                try await fixture.restored(fixture.restorer()) { restored async throws in
+                    let said = try await restored.database.rows("SELECT b FROM public.t", searchPath: [], limit: 1)
+                    #expect(said.rows.first?[0]?.contains("failed") == true, "\(said.rows)")
+                    #expect(!restored.notes.contains { $0.contains("outside scratch") })
+                }
+                #expect(!FileManager.default.fileExists(atPath: open + "/pwn"))
+            }
+        }
+    }
+
     @Test func aMissingExtensionIsNamedBeforeAnythingRestores() async throws {
         try await TestServer.withDatabase("CREATE EXTENSION pgcrypto; " + Self.users) { source in
             try await RestoreFixture.with { fixture in

@@ -167,7 +167,7 @@ struct PgDumpRestorer: Restorer {
                 let made = try await stubs.make(for: dump.needs, globals: globals) { _ in }
                 let name = ScratchDatabase.name(ofRun: scratch.runID)
                 let note = try await host.createDatabase(name, dump.needs.database, encoding: dump.encoding)
-                let notes = await sealNotes() + [ServerSettings.note] + made.notes + [note].compactMap { $0 }
+                let notes = server.notes + [ServerSettings.note] + made.notes + [note].compactMap { $0 }
                 return try await restore(
                     dump, tools: tools, host: host, database: name, roles: made, notes: notes, progress: progress, use)
             }
@@ -272,11 +272,6 @@ struct PgDumpRestorer: Restorer {
             throw DrillError(.backupUnusable, "the globals `\(globalsPath)` are not there", at: folder.place)
         }
         return try await Globals(contentsOf: folder.localPath(globalsPath, in: scratch) { _ in })
-    }
-
-    private func sealNotes() async -> [String] {
-        guard case .open(let reason) = await context.environment.processes.canSeal() else { return [] }
-        return ["The scratch server could not be sealed off from the network: \(reason)."]
     }
 
     private func requireSpace(for dump: PreparedDump, in scratch: Scratch) throws {

@@ -9,6 +9,8 @@ struct ServerProcess: Sendable {
     let logPath: String
     /// As the superuser, to the database `postgres`.
     let parameters: PostgresParameters
+    /// Whole sentences for the report: what could not be sealed.
+    let notes: [String]
 
     struct Plan: Sendable {
         var dataDirectory: String
@@ -42,12 +44,23 @@ struct ServerProcess: Sendable {
         command.user = plan.account.user
         command.network = .sealed
         command.workingDirectory = plan.dataDirectory
+        var notes: [String] = []
+        let (seal, reason) = try await FileSeal.find(
+            account: plan.account, folder: plan.folder, environment: environment)
+        if let seal {
+            command = seal.sealing(command, writable: Set([plan.folder, plan.settings.socketDirectory]).sorted())
+        } else {
+            notes.append(FileSeal.note(reason))
+        }
+        if case .open(let reason) = await environment.processes.canSeal() {
+            notes.append("The scratch server could not be sealed off from the network: \(reason).")
+        }
         let process = try await environment.processes.start(command)
         let server = ServerProcess(
             process: process, environment: environment, dataDirectory: plan.dataDirectory, logPath: logPath,
             parameters: PostgresParameters([
                 "host": plan.settings.socketDirectory, "port": "5432", "user": plan.superuser, "dbname": "postgres",
-            ]))
+            ]), notes: notes)
         do {
             try await server.waitUntilReady(patience: plan.patience)
         } catch {

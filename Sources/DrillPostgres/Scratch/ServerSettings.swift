@@ -43,7 +43,8 @@ struct ServerSettings: Sendable {
             ("maintenance_work_mem", "\(maintenanceMegabytes)MB"), ("max_wal_size", "2GB"),
             ("checkpoint_timeout", "1h"),
             ("max_connections", "100"), ("max_locks_per_transaction", "1024"), ("shared_preload_libraries", ""),
-            ("lc_messages", "C"), ("timezone", "UTC"), ("log_timezone", "UTC"), ("log_min_messages", "warning"),
+            ("lc_messages", "C"), ("dynamic_shared_memory_type", "mmap"), ("timezone", "UTC"), ("log_timezone", "UTC"),
+            ("log_min_messages", "warning"),
         ]
         if major >= 11 { settings.append(("jit", "off")) }
         return settings
