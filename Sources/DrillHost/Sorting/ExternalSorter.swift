@@ -63,7 +63,8 @@ actor ExternalSorter: RecordSorter {
             defer { position += 1 }
             return buffer.record(position)
         }
-        // Few runs: looking at each head is cheaper than a heap. The earliest run wins ties, so equal keys keep their order.
+        // Few runs: looking at each head is cheaper than a heap. The earliest run wins ties, so equal keys keep their
+        // order.
         var best: Int?
         for index in runs.indices {
             guard let head = runs[index].head else { continue }
