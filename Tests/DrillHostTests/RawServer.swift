@@ -33,7 +33,7 @@ final class RawServer: Sendable {
             while sent < bytes.count {
                 let count = bytes.withUnsafeBytes {
                     Glibc.send(
-                        descriptor, $0.baseAddress.map { $0 + sent }, $0.count - sent, Int32(MSG_NOSIGNAL.rawValue))
+                        descriptor, $0.baseAddress.map { $0 + sent }, $0.count - sent, Int32(MSG_NOSIGNAL))
                 }
                 guard count > 0 else { return false }
                 sent += count

@@ -15,6 +15,9 @@ package struct HTTPRequest: Sendable {
     package var timeout: Duration = .seconds(300)
     /// A response body larger than this is an error; nil where the body is streamed and counted by the receiver.
     package var bodyLimitBytes: Int = 64 << 20
+    /// Whether an answer says in its body that the server is overloaded, whatever its status (S3's `SlowDown` in 200): a
+    /// transport that retries then does as with 503. nil where the status tells.
+    package var isOverload: (@Sendable (HTTPResponse) -> Bool)?
     /// Whom to believe over TLS; connections are shared only among requests with the same trust.
     package var trust = HTTPTrust()
 

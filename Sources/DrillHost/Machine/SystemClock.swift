@@ -16,8 +16,3 @@ package struct SystemClock: DrillClock {
 
     package func sleep(for duration: Duration) async throws { try await Task.sleep(for: duration) }
 }
-
-extension Duration {
-    /// This span in seconds, with what `Double` keeps of the fraction.
-    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
-}
