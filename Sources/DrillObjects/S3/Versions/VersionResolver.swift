@@ -75,6 +75,7 @@ struct VersionResolver: Sendable {
 
     /// - Parameter history: All entries of one key, newest first, as the store lists them; not empty.
     func resolve(_ history: [VersionFacts]) -> VersionResolution {
+        if let plain = plainOutcome(history) { return VersionResolution(outcome: plain) }
         let (order, isTrusted) = Self.newestFirst(history)
         var candidates: [Int?] = []
         var doubts: VersionDoubts = []
@@ -103,6 +104,25 @@ struct VersionResolver: Sendable {
         var resolution = conclude(history, order, candidates, doubts, decidedAt)
         resolution.isSkewSensitive = nominal(history, order, target - skewTolerance) != nominal(history, order, target + skewTolerance)
         return resolution
+    }
+
+    /// The answer where nothing is in doubt, which is nearly always: an ordered history without a change near the recovery
+    /// point. nil where a closer look is needed.
+    private func plainOutcome(_ history: [VersionFacts]) -> VersionResolution.Outcome? {
+        var decided: VersionResolution.Outcome?
+        var previous = Int64.max
+        for index in history.indices {
+            let entry = history[index]
+            guard entry.modified <= previous, !entry.isNull, !entry.isLatest || index == 0 else { return nil }
+            previous = entry.modified
+            if decided != nil { continue }
+            switch place(entry, tolerance: skewTolerance) {
+            case .after: continue
+            case .uncertain: return nil
+            case .before: decided = entry.isDeleteMarker ? .deleted(index) : .current(index)
+            }
+        }
+        return decided ?? .notYetCreated(history.count - 1)
     }
 
     private func conclude(
