@@ -4,4 +4,7 @@ import DrillCore
 package func registerObjectParts(_ registry: inout Registry) {
     registry.register(DirectoryFolderKind.self)
     registry.register(DirectoryObjects.self)
+    registry.register(S3FolderKind.self)
+    registry.register(S3Backup.self)
+    registry.register(S3VersionsBackup.self)
 }

@@ -1,0 +1,142 @@
+import DrillCore
+import Foundation
+import Synchronization
+
+/// Brings backup files from a bucket into scratch, verified.
+struct S3Download: Sendable {
+    private let reader: BucketReader
+    private let settings: S3Settings
+    private let scratch: Scratch
+    /// Only what was read whole and agrees gets its name.
+    private static let unfinished = ".part"
+
+    init(_ reader: BucketReader, settings: S3Settings, scratch: Scratch) {
+        self.reader = reader
+        self.settings = settings
+        self.scratch = scratch
+    }
+
+    /// The path in scratch of that file, or of a directory with all files below it.
+    func localPath(_ path: String, key: [UInt8], progress: @Sendable (Int64) -> Void) async throws -> String {
+        let root = scratch.directory + "/sets/" + hexadecimal(ContentHasher.sha256(of: Array(settings.place.utf8)).prefix(8))
+        let target = try Self.safe(path, below: root)
+        if FileManager.default.fileExists(atPath: target) { return target }
+        if case .present(let head) = try await reader.head(ObjectKey(path)) {
+            try await download(ObjectKey(path), head.reading, to: target)
+            progress(head.reading.sizeBytes)
+            return target
+        }
+        try await directory(key, path, to: target, progress)
+        return target
+    }
+
+    private func directory(_ key: [UInt8], _ path: String, to target: String, _ progress: @Sendable (Int64) -> Void) async throws {
+        let source = ListingSource(reader.client, .objects, prefix: key + Array("/".utf8), place: settings.place)
+        var cursor = ListingCursor()
+        var done: Int64 = 0
+        var files = 0
+        while true {
+            let page = try await source.page(cursor)
+            for index in 0..<page.entries.count {
+                let relative = Array(page.entries.keys[index].dropFirst(key.count + 1))
+                guard !relative.isEmpty, relative.last != UInt8(ascii: "/") else { continue }
+                let file = try Self.safe(String(decoding: relative, as: UTF8.self), below: target, exactly: relative)
+                let reading = ObjectReading(
+                    sizeBytes: page.entries.sizes[index], etag: String(decoding: page.entries.etags[index], as: UTF8.self))
+                try await download(ObjectKey(page.entries.keys[index].dropFirst(settings.prefix.count)), reading, to: file)
+                files += 1
+                done += page.entries.sizes[index]
+                progress(done)
+            }
+            guard let next = page.next else { break }
+            cursor = next
+        }
+        guard files > 0 else { throw DrillError(.backupUnusable, "nothing is there", at: settings.place + path) }
+    }
+
+    private func download(_ key: ObjectKey, _ reading: ObjectReading, to target: String) async throws {
+        let place = settings.place + key.description
+        let stored = try await reader.storedChecksum(key, reading, preferring: nil)
+        let manager = FileManager.default
+        let part = target + Self.unfinished
+        do {
+            try manager.createDirectory(
+                atPath: (target as NSString).deletingLastPathComponent, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        } catch {
+            throw DrillError(.couldNotLook, "cannot make the folder for it", at: target, cause: error)
+        }
+        let file = try DownloadFile(part, algorithm: stored?.algorithm ?? .sha256)
+        do {
+            try await reader.read(key, reading) { try file.write($0) }
+            let content = try file.close()
+            guard content.sizeBytes == reading.sizeBytes else {
+                throw DrillError(.couldNotLook, "\(content.sizeBytes) of \(reading.sizeBytes) bytes came", at: place)
+            }
+            if let stored, stored.digest != content.digest {
+                throw DrillError(
+                    .backupUnusable, "its bytes do not have the \(stored.algorithm.rawValue) that the store keeps of it", at: place)
+            }
+            try manager.moveItem(atPath: part, toPath: target)
+        } catch let unreadable as ContentUnreadable {
+            throw DrillError(.backupUnusable, unreadable.reason, at: place, cause: unreadable)
+        } catch {
+            throw DrillError(wrapping: error, at: place)
+        }
+    }
+
+    /// That path below the root; refused where a part of it would lead elsewhere or two keys would meet in one file (X4).
+    private static func safe(_ path: String, below root: String, exactly bytes: [UInt8]? = nil) throws -> String {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        let isSafe = parts.allSatisfy { !["", ".", ".."].contains($0) && !$0.utf8.contains(0) && $0.utf8.count <= 255 - unfinished.utf8.count }
+        guard isSafe, bytes.map({ $0 == Array(path.utf8) }) ?? true else {
+            throw DrillError(.couldNotLook, "no path on this machine can hold the key", at: printable(bytes ?? Array(path.utf8)))
+        }
+        return root + "/" + path
+    }
+}
+
+/// A file in scratch that a transport's thread writes, hashing on the way.
+private final class DownloadFile: Sendable {
+    private struct State {
+        var handle: FileHandle
+        var hasher: ContentHasher
+        var size: Int64 = 0
+    }
+    private let path: String
+    private let state: Mutex<State>
+
+    init(_ path: String, algorithm: ChecksumAlgorithm) throws {
+        self.path = path
+        guard FileManager.default.createFile(atPath: path, contents: nil, attributes: [.posixPermissions: 0o600]),
+            let handle = FileHandle(forWritingAtPath: path)
+        else { throw DrillError(.couldNotLook, "cannot be written", at: path) }
+        state = Mutex(State(handle: handle, hasher: ContentHasher(algorithm)))
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer) throws {
+        try state.withLock { state in
+            do {
+                try state.handle.write(contentsOf: bytes)
+            } catch {
+                throw DrillError(.couldNotLook, "cannot be written", at: path, hints: ["Is the disk full?"], cause: error)
+            }
+            state.hasher.update(bytes)
+            state.size += Int64(bytes.count)
+        }
+    }
+
+    func close() throws -> ContentReading {
+        try state.withLock { state in
+            try state.handle.close()
+            return ContentReading(sizeBytes: state.size, digest: state.hasher.digest)
+        }
+    }
+}
+
+extension ContentHasher {
+    static func sha256(of bytes: [UInt8]) -> [UInt8] {
+        var hasher = ContentHasher(.sha256)
+        bytes.withUnsafeBytes { hasher.update($0) }
+        return hasher.digest
+    }
+}
