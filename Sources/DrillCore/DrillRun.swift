@@ -31,10 +31,9 @@ struct DrillRun: Sendable {
         let catalog = drill.backup.catalog
         let sets = try await phase("choose the backup set") { () -> ([BackupSet], String) in
             let all = try await catalog.candidates()
-            let chosen = options.setID.map { id in all.filter { $0.id == id } } ?? all
-            return (chosen, "\(all.count) candidates in \(catalog.place)")
+            return (all, "\(all.count) candidates in \(catalog.place)")
         }
-        for (index, candidate) in sets.enumerated() {
+        for (index, candidate) in sets.enumerated() where options.setID.map({ $0 == candidate.id }) ?? true {
             let set = try await catalog.examined(candidate)
             await conclusion.note(set.notes.map { "Set \(set.id): \($0)" })
             switch set.state {

@@ -46,6 +46,9 @@ struct DrillFileTextTests {
     @Test func variablesAreReplacedAndAnUnsetOneIsAnError() throws {
         let node = try DrillFileText.parse(Array("a: ${HOME_OF}/x\nb: $${HOME_OF}\nc: ${NOT_SET}\n".utf8), source)
         #expect(try source.text(#require(node["a"])) == "/data/x")
+        let flow = try DrillFileText.parse(Array("{ a: ${HOME_OF}/x, b: [${HOME_OF}] }".utf8), source)
+        #expect(try source.text(#require(flow["a"])) == "/data/x")
+        #expect(try source.text(#require(flow["b"]?.list?.first)) == "/data")
         #expect(try source.text(#require(node["b"])) == "${HOME_OF}")
         #expect {
             try source.text(#require(node["c"]))

@@ -24,7 +24,7 @@ package enum DrillFileText {
         let documents: [Yams.Node]
         do {
             // Iterating ends at an error without throwing it, and notes it in the iterator itself.
-            var sequence = try Yams.compose_all(yaml: text)
+            var sequence = try Yams.compose_all(yaml: shelter(text))
             var composed: [Yams.Node] = []
             while let document = sequence.next() { composed.append(document) }
             documents = composed
@@ -85,7 +85,7 @@ package enum DrillFileText {
         switch node {
         case .scalar(let scalar):
             let isPlain = scalar.style == .plain || scalar.style == .any
-            return SettingsNode(.scalar(scalar.string, isPlain: isPlain), line: line)
+            return SettingsNode(.scalar(unshelter(scalar.string), isPlain: isPlain), line: line)
         case .sequence(let sequence):
             return SettingsNode(
                 .list(try sequence.map { try convert($0, depth: depth + 1, &count, source) }), line: line)
@@ -93,7 +93,7 @@ package enum DrillFileText {
             var pairs: [(name: String, nameLine: Int, value: SettingsNode)] = []
             for (key, value) in mapping {
                 let nameLine = key.mark?.line ?? line
-                guard let name = key.scalar?.string else { throw source.error("a name must be a word", line: nameLine) }
+                guard let name = (key.scalar?.string).map(unshelter) else { throw source.error("a name must be a word", line: nameLine) }
                 guard !pairs.contains(where: { $0.name == name }) else {
                     throw source.error("`\(name)` stands here twice", line: nameLine)
                 }
@@ -103,6 +103,19 @@ package enum DrillFileText {
         case .alias:
             throw source.error("YAML aliases are not supported", line: line)
         }
+    }
+
+    /// YAML ends a plain scalar in `{ … }` at a brace, so `${NAME}` would have to be quoted there. Its braces go through the YAML
+    /// reader as characters of the private use area.
+    private static let openBrace = "\u{E000}", closeBrace = "\u{E001}"
+
+    private static func shelter(_ text: String) -> String {
+        guard !text.contains(openBrace), !text.contains(closeBrace) else { return text }
+        return text.replacing(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/) { "$\(openBrace)\($0.output.1)\(closeBrace)" }
+    }
+
+    private static func unshelter(_ text: String) -> String {
+        text.replacing(openBrace, with: "{").replacing(closeBrace, with: "}")
     }
 
     private static func translate(_ error: YamlError, _ source: DrillFileSource) -> DrillError {

@@ -29,6 +29,8 @@ struct DirectoryObjects: ObjectBackup {
         self.path = String(path)
     }
 
+    var isKeptPerSet: Bool { context.hasSets && !path.hasPrefix("/") }
+
     func examine(_ set: BackupSet) async throws -> ComponentState {
         let tree = try await self.tree(of: set, in: nil)
         return try await BlockingCalls.run { _ in

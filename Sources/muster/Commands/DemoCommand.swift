@@ -55,10 +55,10 @@ struct DemoCommand: AsyncParsableCommand {
         let drill = try workplace.loader.load(drillFile)
         var verdicts: [Verdict] = []
         for (title, set) in [
-            ("The newest set, made while people worked", names.careless),
-            ("The older set, made in a maintenance window", names.sound),
+            ("The newest set, made while people worked: \(names.careless)", nil),
+            ("The older set, made in a maintenance window: \(names.sound)", names.sound),
         ] {
-            say(workplace.terminal.styled("\(title): \(set)", .bold))
+            say(workplace.terminal.styled(title, .bold))
             let session = try RunSession(
                 workplace: workplace, reports: "\(root)/reports", junit: nil, drills: [drill.name])
             let record = try await session.run(drill, DrillRunner.Options(setID: set, seed: seed))
