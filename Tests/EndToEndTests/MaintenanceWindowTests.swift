@@ -109,7 +109,6 @@ struct MaintenanceWindowTests {
 
     @Test func hostileKeysReachEveryReportWhole() throws {
         let shop = try Workshop()
-        let keys = ["<script>alert(1)</script>", "a]]>b", "tab\\there", String(repeating: "x", count: 200)]
         let database = try shop.database(
             [
                 "CREATE TABLE files (id int PRIMARY KEY, key text)",
@@ -120,7 +119,6 @@ struct MaintenanceWindowTests {
         try shop.drill(Workshop.files)
         let ran = try shop.muster(["run", "drill.yaml"])
         #expect(ran.status == 1, "\(ran.errors)")
-        _ = keys
         #expect(!ran.errors.contains("\u{1B}["))
         #expect(!ran.errors.contains("\u{202E}"))
         #expect(try shop.ledger("SELECT count(*), max(length(object_key)) FROM finding") == ["6|1024"])

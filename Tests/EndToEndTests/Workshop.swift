@@ -140,6 +140,9 @@ final class Workshop {
         try start([Self.binary] + arguments, environment: environment(variables), in: root)
     }
 
+    /// Runs any program in the workshop.
+    func run(_ words: [String]) throws -> Ran { try start(words, environment: environment([:]), in: root) }
+
     func environment(_ variables: [String: String]) -> [String: String] {
         var environment = ProcessInfo.processInfo.environment
         environment.merge(variables) { _, new in new }

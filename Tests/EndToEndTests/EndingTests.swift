@@ -1,0 +1,127 @@
+import DrillTestKit
+import Foundation
+import Testing
+
+/// Runs that are ended, killed or run out of room, and what they leave.
+@Suite(.needs(.postgres))
+struct EndingTests {
+    /// A drill that has restored and then stands in a query of a minute.
+    private func slowDrill(_ shop: Workshop) throws {
+        try shop.set("2026-01-02", database: shop.filesDatabase(["a"]), keys: ["a"])
+        try shop.drill(
+            "  - { name: slow, kind: sql, query: \"select pg_catalog.pg_sleep(60)::text\", expect: rows }\n")
+    }
+
+    private func waitForProbe(_ shop: Workshop) throws {
+        try shop.wait {
+            shop.exists("reports/ledger.sqlite")
+                && (try? shop.ledger("SELECT count(*) FROM phase WHERE name LIKE 'restore%'")) == ["1"]
+        }
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT])
+    func aSignalEndsTheRunRecordsItAndRemovesScratch(number: Int32) throws {
+        let shop = try Workshop()
+        try slowDrill(shop)
+        let process = try shop.launch(["run", "drill.yaml", "--junit", "all.xml"])
+        try waitForProbe(shop)
+        #expect(try !shop.leftInScratch.isEmpty)
+        kill(process.processIdentifier, number)
+        process.waitUntilExit()
+        #expect(process.terminationReason == .exit)
+        #expect(process.terminationStatus == 128 + number)
+        #expect(try shop.leftInScratch.isEmpty)
+        #expect(try shop.ledger("SELECT verdict, finished_at IS NOT NULL FROM run") == ["inconclusive|1"])
+        let junit = String(decoding: try shop.read("all.xml"), as: UTF8.self)
+        #expect(junit.contains("<error"))
+    }
+
+    @Test("P29: what a killed run left is removed by gc, and reports say that it did not finish") func killed() throws {
+        let shop = try Workshop()
+        try slowDrill(shop)
+        let process = try shop.launch(["run", "drill.yaml"])
+        try waitForProbe(shop)
+        kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+        #expect(try shop.leftInScratch.count == 1)
+        let junit = String(decoding: try shop.read("reports/e2e/junit.xml"), as: UTF8.self)
+        #expect(junit.contains("did not finish"))
+        let gate = try shop.muster(["gate", "e2e"])
+        #expect(gate.status == 1)
+        let swept = try shop.muster(["gc", "--directory", "scratch"])
+        #expect(swept.status == 0, "\(swept.errors)")
+        #expect(try shop.leftInScratch.isEmpty)
+        let again = try shop.muster(["gc", "--directory", "scratch"])
+        #expect(again.errors.contains("nothing is left behind"))
+    }
+
+    @Test("V6: past its deadline a run is inconclusive and scratch is gone") func deadline() throws {
+        let shop = try Workshop()
+        try slowDrill(shop)
+        let text = String(decoding: try shop.read("drill.yaml"), as: UTF8.self)
+        try shop.write(
+            text.replacingOccurrences(of: "drill: e2e\n", with: "drill: e2e\ndeadline: 8s\n"), to: "drill.yaml")
+        let ran = try shop.muster(["run", "drill.yaml"])
+        #expect(ran.status == 2, "\(ran.errors)")
+        #expect(ran.errors.contains("deadline"), "\(ran.errors)")
+        #expect(try shop.leftInScratch.isEmpty)
+    }
+
+    @Test func keptScratchStaysAndIsNoLeftover() throws {
+        let shop = try Workshop()
+        try shop.set("2026-01-02", database: shop.filesDatabase(["a"]), keys: ["a"])
+        try shop.drill(Workshop.files)
+        #expect(try shop.muster(["run", "drill.yaml", "--keep", "always"]).status == 0)
+        #expect(try shop.leftInScratch.count == 1)
+        #expect(try shop.muster(["gc", "--directory", "scratch"]).errors.contains("nothing is left behind"))
+        #expect(try shop.leftInScratch.count == 1)
+        try FileManager.default.removeItem(atPath: shop.root + "/scratch/" + shop.leftInScratch[0])
+    }
+
+    @Test func aMachineWithoutInitdbIsInconclusive() throws {
+        let shop = try Workshop()
+        try shop.set("2026-01-02", database: shop.filesDatabase(["a"]), keys: ["a"])
+        try shop.folder("empty")
+        try shop.drill(Workshop.files, scratch: ", database: { kind: cluster, bin: empty }")
+        let ran = try shop.muster(["run", "drill.yaml"])
+        #expect(ran.status == 2, "\(ran.errors)")
+        #expect(ran.errors.contains("apt-get install"), "\(ran.errors)")
+        #expect(try shop.leftInScratch.isEmpty)
+    }
+
+    @Test func scratchThatRunsFullIsInconclusiveAndRemoved() throws {
+        let shop = try Workshop()
+        let database = try shop.filesDatabase(
+            ["a"], more: ["CREATE TABLE big AS SELECT md5(i::text) AS x FROM generate_series(1, 1500000) i"])
+        try shop.set("2026-01-02", database: database, keys: ["a"])
+        try shop.drill(Workshop.files)
+        // A tmpfs of 80 MB holds a new cluster and not the table; it is gone with the namespace.
+        let script = """
+            mount -t tmpfs -o size=80m,mode=755 none '\(shop.root)/scratch' || exit 99
+            '\(Workshop.binary)' run drill.yaml; status=$?
+            ls -A '\(shop.root)/scratch'
+            exit $status
+            """
+        let ran = try shop.run(["/usr/bin/env", "unshare", "--mount", "sh", "-c", script])
+        try #require(ran.status != 99, "mounting a tmpfs needs root: \(ran.errors)")
+        #expect(ran.status == 2, "\(ran.errors)")
+        #expect(ran.output.trimmingCharacters(in: .whitespacesAndNewlines).isEmpty, "\(ran.output)")
+        #expect(try shop.ledger("SELECT count(*) FROM finding") == ["0"])
+    }
+
+    @Test func twoRunsAtOnceShareALedger() throws {
+        let shop = try Workshop()
+        try shop.set("2026-01-02", database: shop.filesDatabase(["a"]), keys: ["a"])
+        try shop.drill(Workshop.files)
+        let first = try shop.launch(["run", "drill.yaml"])
+        let second = try shop.muster(["run", "drill.yaml"])
+        first.waitUntilExit()
+        #expect(first.terminationStatus == 0)
+        #expect(second.status == 0, "\(second.errors)")
+        #expect(try shop.ledger("SELECT count(*), count(DISTINCT run_id) FROM run WHERE verdict = 'pass'") == ["2|2"])
+        #expect(try shop.muster(["verify"]).status == 0)
+        let head = try #require(second.errors.split(separator: "\n").last.map(String.init))
+        #expect(try shop.muster(["verify", "--anchor", head]).status == 0)
+        #expect(try shop.muster(["verify", "--anchor", String(repeating: "0", count: 63) + "1"]).status == 1)
+    }
+}
