@@ -28,14 +28,11 @@ let package = Package(
     products: [.executable(name: "muster", targets: ["muster"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
-        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
     ],
     targets: [
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
@@ -46,14 +43,8 @@ let package = Package(
             name: "DrillCore",
             dependencies: [
                 .product(name: "Yams", package: "Yams"), crypto,
-                .product(name: "HeapModule", package: "swift-collections"),
             ], swiftSettings: strict),
-        part(
-            "DrillHost",
-            [
-                "CHost", "CLibCurl", .product(name: "Subprocess", package: "swift-subprocess"),
-                .product(name: "SystemPackage", package: "swift-system"),
-            ]),
+        part("DrillHost", ["CHost", "CLibCurl"]),
         part("DrillPostgres", ["CLibPQ"]),
         part("DrillObjects", [crypto, "CLinuxFiles"]),
         part(

@@ -16,9 +16,12 @@ struct Workplace: Sendable {
     init() throws {
         let variables = ProcessInfo.processInfo.environment
         registry = Registry.builtIns
+        let clock = SystemClock()
+        // One budget of retries and one limit of requests in flight for the whole process.
+        let http = RetryingTransport(
+            try CurlTransport(settings: .init()), clock: clock, random: SystemRandomNumberGenerator(), settings: .init())
         environment = DrillEnvironment(
-            clock: SystemClock(), processes: HostProcesses(variables: variables), http: NoNetworkYet(),
-            sorters: ExternalSorters(),
+            clock: clock, processes: HostProcesses(variables: variables), http: http, sorters: ExternalSorters(),
             variables: variables, log: Logger(label: "muster"), hostName: HostIdentity.hostName)
         terminal = Terminal(variables: variables)
     }
