@@ -34,4 +34,16 @@ enum DirectoryEntries {
             }
         }
     }
+
+    private struct FoundOne: Error {}
+
+    /// Whether it has none. Stops at the first.
+    static func isEmpty(_ directory: Descriptor) throws -> Bool {
+        do {
+            try forEach(in: directory) { _, _ in throw FoundOne() }
+        } catch is FoundOne {
+            return false
+        }
+        return true
+    }
 }

@@ -35,14 +35,14 @@ struct DirectoryObjects: ObjectBackup {
         let tree = try await self.tree(of: set, in: nil)
         return try await BlockingCalls.run { _ in
             do {
-                let status = try tree.open(flags: Int32(LF_PATH)).status()
+                let place = try tree.open(flags: Int32(LF_PATH))
+                let status = try place.status()
                 guard status.kind == .directory else {
                     return ComponentState(
                         .unusable("\(printable(path.utf8)) is \(status.kindText), and an object tree is a directory"))
                 }
-                let directory = try tree.open(flags: O_RDONLY | O_DIRECTORY)
-                var isEmpty = true
-                try DirectoryEntries.forEach(in: directory) { _, _ in isEmpty = false }
+                let directory = try Descriptor.open(at: place.number, ".", flags: O_DIRECTORY)
+                let isEmpty = try DirectoryEntries.isEmpty(directory)
                 return ComponentState(
                     .usable, notes: isEmpty ? ["The object tree \(tree.place) of bucket \(bucket) is empty."] : [])
             } catch let failure as FileFailure {

@@ -128,7 +128,7 @@ final class TreeWalk: Sendable {
                     }
                     if kind == .other { pending.others.insert(pending.batch.count) }
                     pending.batch.keys.bytes.append(contentsOf: key)
-                    pending.batch.keys.append(name)
+                    pending.batch.keys.append(UnsafeRawBufferPointer(name))
                     return true
                 }
                 if goesOn == nil { break }
@@ -164,10 +164,10 @@ final class TreeWalk: Sendable {
             return nil
         }
         do throws(FileFailure) {
+            let place =
+                path.isEmpty ? root : try KeyPath.open(key, below: root, flags: Int32(LF_PATH) | O_DIRECTORY)
             // Opened anew also where it is the root: two walks must not share a position in it.
-            return path.isEmpty
-                ? try Descriptor.open(at: root.number, ".", flags: O_DIRECTORY)
-                : try KeyPath.open(key, below: root, flags: O_RDONLY | O_DIRECTORY)
+            return try Descriptor.open(at: place.number, ".", flags: O_DIRECTORY)
         } catch {
             switch error.number {
             case ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG: return nil
