@@ -67,7 +67,7 @@ let package = Package(
             ], swiftSettings: strict),
         .testTarget(name: "EndToEndTests", dependencies: ["muster", "DrillTestKit"], swiftSettings: strict),
         tests("DrillCore"),
-        tests("DrillObjects"),
+        tests("DrillObjects", ["DrillHost"]),
         tests("DrillHost"),
         tests("DrillPostgres", ["DrillHost"]),
         tests(

@@ -1,3 +1,4 @@
+import DrillTestKit
 import Foundation
 import Testing
 
@@ -146,7 +147,7 @@ import Testing
 
     @Test("G10: seeded mutations never trap, and never make a complete page of one with fewer or other keys than it shows")
     func mutations() {
-        var random = SeededGenerator(seed: 7)
+        var random = RepeatableRandom(seed: 7)
         let interesting: [UInt8] = Array("<>/&;%+\"' \n\0".utf8) + [0xFF, 0xC3, UInt8(ascii: "x")]
         for (text, kind) in [(objects, ListingKind.objects), (versions, .versions)] {
             let body = Array(text.utf8)

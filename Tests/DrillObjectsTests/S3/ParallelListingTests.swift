@@ -1,4 +1,5 @@
 import DrillCore
+import DrillTestKit
 import Foundation
 import Synchronization
 import Testing
@@ -27,7 +28,7 @@ import Testing
     enum Layout: String, CaseIterable {
         case padded, unpadded, hexadecimal, nested, hostile, lopsided
         func keys(_ count: Int) -> [[UInt8]] {
-            var random = SeededGenerator(seed: 5)
+            var random = RepeatableRandom(seed: 5)
             func text(_ value: Int, _ width: Int) -> String { String(repeating: "0", count: max(0, width - "\(value)".count)) + "\(value)" }
             var keys: Set<[UInt8]> = []
             for index in 0..<count {

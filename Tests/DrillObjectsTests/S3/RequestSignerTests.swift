@@ -1,4 +1,5 @@
 import DrillCore
+import DrillTestKit
 import Foundation
 import Testing
 
@@ -58,7 +59,7 @@ import Testing
 
     @Test("S11: 2,000 hostile keys are signed as botocore signs them", .needsBotocore)
     func agreesWithBotocore() throws {
-        var random = SeededGenerator(seed: 11)
+        var random = RepeatableRandom(seed: 11)
         var asks: [String] = []
         var ours: [String] = []
         let instant: Int64 = 1_794_666_605

@@ -1,3 +1,4 @@
+import DrillTestKit
 import Testing
 
 @testable import DrillObjects
@@ -158,7 +159,7 @@ private let second: Int64 = 1_000_000
 
     @Test("The answer never rests on an entry that is certainly later, and never skips one that is certainly earlier")
     func randomHistories() {
-        var random = SeededGenerator(seed: 14)
+        var random = RepeatableRandom(seed: 14)
         for _ in 0..<20_000 {
             var history: [VersionFacts] = []
             var offset = Int64.random(in: -20...30, using: &random)

@@ -81,6 +81,9 @@ final class S3Client: Sendable {
         request.headers = call.headers
         request.timeout = call.timeout
         request.trust = address.trust
+        request.isOverload = { response in
+            response.body.count < 4096 && ["SlowDown", "ServiceUnavailable"].contains(S3ErrorBody(response.body)?.code)
+        }
         // Compressed bytes would be neither the length nor the content that is asked about (S28).
         request.headers.append(("accept-encoding", "identity"))
         if address.requesterPays { request.headers.append(("x-amz-request-payer", "requester")) }

@@ -9,7 +9,7 @@ struct OriginBucket: Sendable {
 
     /// - Parameter copyEndedAt: When the copy's newest object was written, microseconds since 1970 UTC; nil where unknown.
     func evidence(about key: ObjectKey, finding: FindingKind, copyEndedAt: Int64?) async throws -> KeyEvidence? {
-        guard [.missing, .sizeMismatch, .checksumMismatch].contains(finding) else { return nil }
+        guard [.missing, .sizeMismatch, .checksumMismatch].contains(finding), reader.cannotHold(key) == nil else { return nil }
         switch try await reader.head(key) {
         case .denied: return nil
         case .present(let head):

@@ -40,7 +40,9 @@ final class S3Store: ObjectStore {
         }
     }
 
-    func presence(of key: ObjectKey) async throws -> Presence { try await reader.presence(of: key) }
+    func presence(of key: ObjectKey) async throws -> Presence {
+        cannotHold(key) == nil ? try await reader.presence(of: key) : .absent
+    }
 
     func cannotHold(_ key: ObjectKey) -> String? { reader.cannotHold(key) }
 
@@ -84,10 +86,13 @@ extension BucketReader {
         return ParallelListing(source, concurrency: concurrency, hints: hints, expectedKeys: request.expectedKeyCount)
     }
 
-    /// Amazon S3 keys are at most 1,024 bytes of UTF-8.
+    /// Amazon S3 keys are 1 to 1,024 bytes of UTF-8.
     func cannotHold(_ key: ObjectKey) -> String? {
         let count = fullKey(key).count
-        return count > 1024 ? "S3 keys are at most 1,024 bytes long, and it has \(count)" : nil
+        if key.bytes.isEmpty { return "it is empty" }
+        if count > 1024 { return "S3 keys are at most 1,024 bytes long, and it has \(count)" }
+        if key.bytes.contains(0) { return "it holds a zero byte" }
+        return String(validating: key.bytes, as: UTF8.self) == nil ? "S3 keys are UTF-8, and it is not" : nil
     }
 
     /// A sentence where the server's clock is off by more than so many seconds.

@@ -47,6 +47,7 @@ final class S3VersionsStore: ObjectStore {
 
     /// One listing of the key's own versions, and a HEAD where that names none (S8).
     func presence(of key: ObjectKey) async throws -> Presence {
+        guard cannotHold(key) == nil else { return .absent }
         let history = try await KeyHistory.read(reader, key)
         guard history.count > 0 else {
             switch try await reader.head(key) {
@@ -77,7 +78,7 @@ final class S3VersionsStore: ObjectStore {
     }
 
     func evidence(about key: ObjectKey, finding: FindingKind) async throws -> KeyEvidence? {
-        guard [.missing, .staleVersion, .sizeMismatch, .checksumMismatch].contains(finding) else { return nil }
+        guard [.missing, .staleVersion, .sizeMismatch, .checksumMismatch].contains(finding), cannotHold(key) == nil else { return nil }
         let history = try await KeyHistory.read(reader, key)
         guard history.count > 0 else { return nil }
         let resolution = resolver.resolve((0..<history.count).map(history.facts))
