@@ -5,13 +5,13 @@ import Testing
 @testable import DrillReports
 
 /// Reports of fixed records, compared whole. `MUSTER_UPDATE_GOLDEN=1` writes what is written now, to be read before it
-/// is kept.
+/// is kept. The failed run's are also the sample that readers of the repository see.
 @Suite struct GoldenTests {
     @Test(arguments: ["junit.xml", "report.json", "report.html", "summary.txt"])
-    func reportsOfAFailedRun(_ name: String) throws { try compare(failedRecord(), "failed", name) }
+    func reportsOfAFailedRun(_ name: String) throws { try compare(failedRecord(), "reports/sample", name) }
 
     @Test(arguments: ["junit.xml", "report.json", "report.html", "summary.txt"])
-    func reportsOfARunThatDidNotFinish(_ name: String) throws { try compare(.unfinished(header()), "unfinished", name) }
+    func reportsOfARunThatDidNotFinish(_ name: String) throws { try compare(.unfinished(header()), "Tests/DrillReportsTests/Golden/unfinished", name) }
 
     private func compare(_ record: RunRecord, _ folder: String, _ name: String) throws {
         let bytes: [UInt8] =
@@ -23,7 +23,8 @@ import Testing
                 summaryText(record, reportsDirectory: "reports")
                     .flatMap { Array("\(marks($0.style)) \($0.text)\n".utf8) }
             }
-        let source = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/\(folder)")
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let source = root.appending(path: folder)
         if ProcessInfo.processInfo.environment["MUSTER_UPDATE_GOLDEN"] == "1" {
             try FileManager.default.createDirectory(at: source, withIntermediateDirectories: true)
             try Data(bytes).write(to: source.appending(path: name))
