@@ -36,12 +36,7 @@ package struct DrillRunner: Sendable {
         if let setID = options.setID {
             _ = try await drill.backup.catalog.candidates().named(setID, at: drill.backup.catalog.place)
         }
-        let startedAt = environment.clock.now()
-        let header = RunHeader(
-            runID: Self.runID(startedAt), drill: drill.name, description: drill.description, startedAt: startedAt,
-            recoveryTarget: drill.backup.target.text, strategy: drill.backup.database.strategy,
-            objectives: drill.objectives,
-            drillDigest: drill.digest, toolVersion: toolVersion, host: environment.hostName)
+        let header = Self.header(of: drill, environment: environment, toolVersion: toolVersion)
         let journal = try await ledger.begin(header)
         try await ledger.writeReports(journal.snapshot())
         progress.runBegan(header)
@@ -55,6 +50,16 @@ package struct DrillRunner: Sendable {
             try await ledger.writeReports(record)
             return record
         }.value
+    }
+
+    /// What is known of a run of that drill that begins now.
+    package static func header(of drill: Drill, environment: DrillEnvironment, toolVersion: String) -> RunHeader {
+        let startedAt = environment.clock.now()
+        return RunHeader(
+            runID: runID(startedAt), drill: drill.name, description: drill.description, startedAt: startedAt,
+            recoveryTarget: drill.backup.target.text, strategy: drill.backup.database.strategy,
+            objectives: drill.objectives, drillDigest: drill.digest, toolVersion: toolVersion,
+            host: environment.hostName)
     }
 
     /// The run's outcome; past the deadline the run is cancelled, cleans up, and is inconclusive.

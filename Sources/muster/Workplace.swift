@@ -19,7 +19,8 @@ struct Workplace: Sendable {
         let clock = SystemClock()
         // One budget of retries and one limit of requests in flight for the whole process.
         let http = RetryingTransport(
-            try CurlTransport(settings: .init()), clock: clock, random: SystemRandomNumberGenerator(), settings: .init())
+            try CurlTransport(settings: .init()), clock: clock, random: SystemRandomNumberGenerator(), settings: .init()
+        )
         environment = DrillEnvironment(
             clock: clock, processes: HostProcesses(variables: variables), http: http, sorters: ExternalSorters(),
             variables: variables, log: Logger(label: "muster"), hostName: HostIdentity.hostName)

@@ -124,4 +124,40 @@ struct EndingTests {
         #expect(try shop.muster(["verify", "--anchor", head]).status == 0)
         #expect(try shop.muster(["verify", "--anchor", String(repeating: "0", count: 63) + "1"]).status == 1)
     }
+
+    @Test("V5: a ledger that cannot be opened leaves no green report behind") func brokenLedger() throws {
+        let shop = try Workshop()
+        try shop.set("2026-01-02", database: shop.filesDatabase(["a"]), keys: ["a"])
+        try shop.drill(Workshop.files)
+        #expect(try shop.muster(["run", "drill.yaml"]).status == 0)
+        try shop.write("this is no database, and long enough to be looked at as one", to: "reports/ledger.sqlite")
+        let ran = try shop.muster(["run", "drill.yaml", "--junit", "all.xml"])
+        #expect(ran.status == 2, "\(ran.errors)")
+        for report in ["reports/e2e/junit.xml", "all.xml"] {
+            let text = String(decoding: try shop.read(report), as: UTF8.self)
+            #expect(text.contains("<error"), "\(report)")
+        }
+        #expect(try shop.muster(["gate", "e2e"]).status == 1)
+    }
+
+    @Test func severalDrillsInOneCallEndWithTheWorst() throws {
+        let shop = try Workshop()
+        try shop.set("2026-01-02", database: shop.filesDatabase(["a", "b"]), keys: ["a"])
+        try shop.drill(Workshop.files)
+        let good = String(decoding: try shop.read("drill.yaml"), as: UTF8.self)
+            .replacingOccurrences(of: "drill: e2e", with: "drill: good")
+            .replacingOccurrences(of: "key: key,", with: "key: key, where: \"id = 1\",")
+        try shop.write(good, to: "good.yaml")
+        let ran = try shop.muster(["run", "good.yaml", "drill.yaml", "--junit", "all.xml", "--json"])
+        #expect(ran.status == 1, "\(ran.errors)")
+        #expect(try shop.ledger("SELECT drill, verdict FROM run ORDER BY drill") == ["e2e|fail", "good|pass"])
+        let reports = try #require(JSONSerialization.jsonObject(with: Data(ran.output.utf8)) as? [[String: Any]])
+        #expect(reports.compactMap { $0["verdict"] as? String } == ["pass", "fail"])
+        #expect(try shop.muster(["gate", "good", "--max-age", "1h"]).status == 0)
+        #expect(try shop.muster(["gate", "good", "e2e"]).status == 1)
+        #expect(try shop.muster(["run", "drill.yaml", "drill.yaml"]).status == 64)
+        let runs = try shop.ledger("SELECT run_id FROM run WHERE drill = 'e2e'")
+        let again = try shop.muster(["report", runs[0], "--format", "junit"])
+        #expect(Data(again.output.utf8) == (try shop.read("reports/e2e/junit.xml")))
+    }
 }

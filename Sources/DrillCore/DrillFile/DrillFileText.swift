@@ -93,7 +93,9 @@ package enum DrillFileText {
             var pairs: [(name: String, nameLine: Int, value: SettingsNode)] = []
             for (key, value) in mapping {
                 let nameLine = key.mark?.line ?? line
-                guard let name = (key.scalar?.string).map(unshelter) else { throw source.error("a name must be a word", line: nameLine) }
+                guard let name = (key.scalar?.string).map(unshelter) else {
+                    throw source.error("a name must be a word", line: nameLine)
+                }
                 guard !pairs.contains(where: { $0.name == name }) else {
                     throw source.error("`\(name)` stands here twice", line: nameLine)
                 }

@@ -60,7 +60,7 @@ struct DemoCommand: AsyncParsableCommand {
         ] {
             say(workplace.terminal.styled(title, .bold))
             let session = try RunSession(
-                workplace: workplace, reports: "\(root)/reports", junit: nil, drills: [drill.name])
+                workplace: workplace, reports: "\(root)/reports", junit: nil, drills: [drill])
             let record = try await session.run(drill, DrillRunner.Options(setID: set, seed: seed))
             session.show(record)
             say("")

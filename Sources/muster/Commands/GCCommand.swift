@@ -24,8 +24,10 @@ struct GCCommand: AsyncParsableCommand {
         let fallback = workplace.environment.variables["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/var/tmp"
         // Without a ledger there may still be directories that name their run themselves.
         let ledger =
-            FileManager.default.fileExists(atPath: "\(reports.reports)/ledger.sqlite") ? try SQLiteLedger(reportsDirectory: reports.reports) : nil
-        let swept = try await sweep.run(ledger: ledger, directories: [directory ?? fallback])
+            FileManager.default.fileExists(atPath: "\(reports.reports)/ledger.sqlite")
+            ? try SQLiteLedger(reportsDirectory: reports.reports) : nil
+        let swept = try await sweep.run(
+            ledger: ledger, directories: [URL(fileURLWithPath: directory ?? fallback).standardizedFileURL.path])
         for line in swept.lines { workplace.terminal.write(harmless(line) + "\n") }
         leave(swept.failed ? 4 : 0)
     }

@@ -38,7 +38,7 @@ struct RunCommand: AsyncParsableCommand {
         let drills = try files.map { try workplace.loader.load($0, overrides) }
         try refuseDoubles(drills)
         let session = try RunSession(
-            workplace: workplace, reports: reports.reports, junit: junit, drills: drills.map(\.name))
+            workplace: workplace, reports: reports.reports, junit: junit, drills: drills)
         let options = DrillRunner.Options(setID: set, seed: seed ?? .random(in: 0...UInt64.max))
         let signals = SignalWatch([SIGINT, SIGTERM, SIGHUP])
         var records: [RunRecord] = []

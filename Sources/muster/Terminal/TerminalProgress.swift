@@ -86,10 +86,7 @@ final class TerminalProgress: RunProgress {
     func note(_ text: String) { line("  note: " + harmless(text)) }
 
     /// Takes the drawn line away, so that others can write.
-    func finish() {
-        drawing?.cancel()
-        state.withLock { clear(&$0) }
-    }
+    func clear() { state.withLock { clear(&$0) } }
 
     private func line(_ text: String) {
         state.withLock { state in
