@@ -65,6 +65,13 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: strict),
+        .executableTarget(
+            name: "muster-bench",
+            dependencies: [
+                "DrillCore", "DrillHost", "DrillPostgres", "DrillObjects", "DrillReports",
+                .product(name: "Logging", package: "swift-log"),
+            ], path: "Tests/Benchmarks", exclude: ["figures"],
+            swiftSettings: strict),
         .testTarget(name: "EndToEndTests", dependencies: ["muster", "DrillTestKit"], swiftSettings: strict),
         tests("DrillCore"),
         tests("DrillObjects", ["DrillHost"]),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need on Debian 12, and only what is missing.
 #
-#   Tests/services/install.sh [GROUP…]      groups: build postgres s3 tools python html; default: all but html
+#   Tests/services/install.sh [GROUP…]      groups: build postgres s3 tools python html bench; default: all but the last two
 #
 # Human words go to stderr. stdout is eval-able: MUSTER_TEST_PYTHON, a Python that has boto3, botocore and jsonschema,
 # and a PATH on which `aws` is found (group python alone). Packages come from Debian; Python modules go into a virtual
@@ -20,9 +20,10 @@ packages_of() {
         s3) echo ceph-mon ceph-osd ceph-mgr radosgw ceph-common curl openssl ;;
         tools) echo libxml2-utils sqlite3 strace zstd lz4 ;;
         html) echo chromium ;;
+        bench) echo rclone curl ;;
         python) ;;
         *)
-            say "unknown group '$1'; known: build postgres s3 tools python html"
+            say "unknown group '$1'; known: build postgres s3 tools python html bench"
             exit 64
             ;;
     esac
