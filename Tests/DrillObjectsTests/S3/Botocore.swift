@@ -10,7 +10,8 @@ enum Botocore {
     static let isPresent = (try? python(["-c", "import botocore"], input: "")) != nil
 
     static func run(_ script: String, input: String) throws -> String {
-        let tools = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let tools = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
         return try python([tools.appending(path: "Tools/\(script)").path], input: input)
     }
 
@@ -28,7 +29,9 @@ enum Botocore {
         process.standardOutput = try FileHandle(forWritingTo: outputFile)
         try process.run()
         process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw Failed(description: "python3 ended with \(process.terminationStatus)") }
+        guard process.terminationStatus == 0 else {
+            throw Failed(description: "python3 ended with \(process.terminationStatus)")
+        }
         return String(decoding: try Data(contentsOf: outputFile), as: UTF8.self)
     }
 }

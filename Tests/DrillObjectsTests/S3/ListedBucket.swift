@@ -4,7 +4,8 @@ import Synchronization
 
 @testable import DrillObjects
 
-/// Answers listings from keys in memory, with a short delay and no network: for the listing's own logic. What it answers may be spoilt.
+/// Answers listings from keys in memory, with a short delay and no network: for the listing's own logic. What it
+/// answers may be spoilt.
 final class ListedBucket: HTTPTransport {
     typealias Spoil = @Sendable (_ number: Int, _ request: HTTPRequest, _ body: String) async throws -> HTTPResponse?
 
@@ -46,8 +47,10 @@ final class ListedBucket: HTTPTransport {
         return response
     }
 
-    static func answer(_ body: String, status: Int = 200, headers: [(name: String, value: String)] = []) -> HTTPResponse {
-        HTTPResponse(head: HTTPHead(status: status, headers: headers + [("x-amz-request-id", "1")]), body: Array(body.utf8))
+    static func answer(_ body: String, status: Int = 200, headers: [(name: String, value: String)] = []) -> HTTPResponse
+    {
+        HTTPResponse(
+            head: HTTPHead(status: status, headers: headers + [("x-amz-request-id", "1")]), body: Array(body.utf8))
     }
 
     private func page(_ request: HTTPRequest) -> String {
@@ -64,13 +67,16 @@ final class ListedBucket: HTTPTransport {
             }
             start = low
         }
-        let candidates = prefix.isEmpty ? keys.indices[start..<min(keys.count, start + maximum + 1)] : keys.indices[start...]
+        let candidates =
+            prefix.isEmpty ? keys.indices[start..<min(keys.count, start + maximum + 1)] : keys.indices[start...]
         let matching = candidates.filter { keys[$0].starts(with: prefix) }
         let listed = matching.prefix(maximum)
         let isTruncated = matching.count > maximum
         var text = "<ListBucketResult><KeyCount>\(listed.count)</KeyCount><EncodingType>url</EncodingType>"
         text += "<IsTruncated>\(isTruncated)</IsTruncated>"
-        if isTruncated, let last = listed.last { text += "<NextContinuationToken>\(Self.encoded(keys[last]))</NextContinuationToken>" }
+        if isTruncated, let last = listed.last {
+            text += "<NextContinuationToken>\(Self.encoded(keys[last]))</NextContinuationToken>"
+        }
         return text + listed.map { entries[$0] }.joined() + "</ListBucketResult>"
     }
 
@@ -87,14 +93,18 @@ final class ListedBucket: HTTPTransport {
             var bytes: [UInt8] = []
             var rest = Array((parts.count > 1 ? String(parts[1]) : "").utf8)[...]
             while let byte = rest.popFirst() {
-                if byte == UInt8(ascii: "%"), let high = rest.popFirst().flatMap(URLEncoding.digit), let low = rest.popFirst().flatMap(URLEncoding.digit) {
+                if byte == UInt8(ascii: "%"), let high = rest.popFirst().flatMap(URLEncoding.digit),
+                    let low = rest.popFirst().flatMap(URLEncoding.digit)
+                {
                     bytes.append(high << 4 | low)
                 } else {
                     bytes.append(byte)
                 }
             }
             // Tokens are keys, encoded once more.
-            result[String(parts[0])] = parts[0] == "continuation-token" ? Self.query("?a=" + String(decoding: bytes, as: UTF8.self))["a"] : bytes
+            result[String(parts[0])] =
+                parts[0] == "continuation-token"
+                ? Self.query("?a=" + String(decoding: bytes, as: UTF8.self))["a"] : bytes
         }
         return result
     }
@@ -110,7 +120,9 @@ struct StoppedClock: DrillClock {
 
 struct FixedCredentials: CredentialSource {
     func current() async throws -> AWSCredentials {
-        AWSCredentials(accessKeyID: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: Secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), source: "a test")
+        AWSCredentials(
+            accessKeyID: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: Secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+            source: "a test")
     }
     func refresh(after refused: AWSCredentials) async throws {}
 }

@@ -61,8 +61,12 @@ import Testing
     @Test("Keys, sizes, ETags and instants of objects, in whatever order their fields come")
     func objectPage() throws {
         let page = try read(objects)
-        #expect((0..<3).map { Array(page.entries.keys[$0]) } == [Array("a\nb/%".utf8), Array("b".utf8), Array("c&é".utf8)])
-        #expect((0..<3).map { String(decoding: page.entries.etags[$0], as: UTF8.self) } == ["d41d8cd98f00b204e9800998ecf8427e", "x-2", ""])
+        #expect(
+            (0..<3).map { Array(page.entries.keys[$0]) } == [Array("a\nb/%".utf8), Array("b".utf8), Array("c&é".utf8)])
+        #expect(
+            (0..<3).map { String(decoding: page.entries.etags[$0], as: UTF8.self) } == [
+                "d41d8cd98f00b204e9800998ecf8427e", "x-2", "",
+            ])
         #expect(page.entries.sizes == [0, 5_368_709_120, 7])
         #expect(page.entries.modified == [1_794_666_605_000_000, 1_794_666_605_123_000, 1_794_666_605_000_000])
         #expect(page.entries.flags == [[], .archived, []])
@@ -74,7 +78,8 @@ import Testing
     @Test("S14: versions and delete markers stay in document order")
     func versionPage() throws {
         let page = try read(versions, .versions)
-        #expect((0..<4).map { String(decoding: page.entries.versions[$0], as: UTF8.self) } == ["v3", "v2", "v1", "null"])
+        #expect(
+            (0..<4).map { String(decoding: page.entries.versions[$0], as: UTF8.self) } == ["v3", "v2", "v1", "null"])
         #expect(page.entries.flags == [[.deleteMarker, .latest], [], .deleteMarker, []])
         #expect(page.nextKeyMarker == Array("k ".utf8) && page.nextVersionMarker == Array("null".utf8))
     }
@@ -85,9 +90,12 @@ import Testing
         #expect(Array(try read(page(entry("a%20b+"), encoding: "")).entries.keys[0]) == Array("a%20b+".utf8))
         #expect(Array(try read(page(entry("100%"), encoding: "")).entries.keys[0]) == Array("100%".utf8))
         #expect(problem(page(entry("100%"))) == "a key with a % that no two hexadecimal digits follow")
-        #expect(Array(try read(page(entry("&lt;&#x41;&#65;&gt;&apos;&quot;"), encoding: "")).entries.keys[0]) == Array("<AA>'\"".utf8))
+        #expect(
+            Array(try read(page(entry("&lt;&#x41;&#65;&gt;&apos;&quot;"), encoding: "")).entries.keys[0])
+                == Array("<AA>'\"".utf8))
         // The echo may stand behind the keys.
-        let late = "<ListBucketResult>\(entry("a%20b"))<IsTruncated>false</IsTruncated><EncodingType>url</EncodingType></ListBucketResult>"
+        let late =
+            "<ListBucketResult>\(entry("a%20b"))<IsTruncated>false</IsTruncated><EncodingType>url</EncodingType></ListBucketResult>"
         #expect(Array(try read(late).entries.keys[0]) == Array("a b".utf8))
     }
 
@@ -104,15 +112,20 @@ import Testing
         #expect(problem("<ListBucketResult></ListBucketResult>")?.hasPrefix("no IsTruncated") == true)
         #expect(problem("<ListBucketResult/>") == "the root is <ListBucketResult>, not <ListBucketResult>")
         #expect(problem(page("<IsTruncated>false</IsTruncated>")) == "IsTruncated stands twice")
-        #expect(problem("<ListBucketResult><IsTruncated>maybe</IsTruncated></ListBucketResult>") == "IsTruncated is neither true nor false")
+        #expect(
+            problem("<ListBucketResult><IsTruncated>maybe</IsTruncated></ListBucketResult>")
+                == "IsTruncated is neither true nor false")
         #expect(problem("<Error><Code>SlowDown</Code><Message>Please</Message></Error>") == "SlowDown")
         #expect(problem("<html><body>Welcome to nginx!</body></html>") == "the root is <html>, not <ListBucketResult>")
         #expect(problem(objects, .versions) == "the root is <ListBucketResult>, not <ListVersionsResult>")
         #expect(problem("") == "an empty body")
         #expect(problem(page("") + "<a/>") == "something follows the end of the document")
-        #expect(problem(page(entry("a").replacing("<Size>1</Size>", with: ""))) == "an entry without its key, size, time or version")
+        #expect(
+            problem(page(entry("a").replacing("<Size>1</Size>", with: "")))
+                == "an entry without its key, size, time or version")
         #expect(problem(page(entry("a").replacing(">1<", with: ">1e3<"))) == "no number of bytes or keys")
-        #expect(problem(page(entry("a").replacing(">1<", with: ">9223372036854775808<"))) == "no number of bytes or keys")
+        #expect(
+            problem(page(entry("a").replacing(">1<", with: ">9223372036854775808<"))) == "no number of bytes or keys")
         #expect(problem(page(entry("a").replacing(">1<", with: ">-1<"))) == "no number of bytes or keys")
     }
 
@@ -145,7 +158,9 @@ import Testing
         #expect(problem(page("<a></b>")) == "the wrong element is closed")
     }
 
-    @Test("G10: seeded mutations never trap, and never make a complete page of one with fewer or other keys than it shows")
+    @Test(
+        "G10: seeded mutations never trap, and never make a complete page of one with fewer or other keys than it shows"
+    )
     func mutations() {
         var random = RepeatableRandom(seed: 7)
         let interesting: [UInt8] = Array("<>/&;%+\"' \n\0".utf8) + [0xFF, 0xC3, UInt8(ascii: "x")]
@@ -169,10 +184,13 @@ import Testing
                 let markup = String(decoding: mutated, as: UTF8.self)
                 let opened = kind == .objects ? ["<Contents>"] : ["<Version>", "<DeleteMarker>"]
                 let shown = opened.reduce(0) { $0 + markup.components(separatedBy: $1).count - 1 }
-                // An opening tag may hide in an attribute or be skipped inside another element, never the other way round.
+                // An opening tag may hide in an attribute or be skipped inside another element, never the other way
+                // round.
                 #expect(page.entries.count <= shown + 1)
-                #expect(page.entries.sizes.count == page.entries.count && page.entries.etags.count == page.entries.count)
-                #expect(page.entries.modified.count == page.entries.count && page.entries.flags.count == page.entries.count)
+                #expect(
+                    page.entries.sizes.count == page.entries.count && page.entries.etags.count == page.entries.count)
+                #expect(
+                    page.entries.modified.count == page.entries.count && page.entries.flags.count == page.entries.count)
                 if kind == .versions { #expect(page.entries.versions.count == page.entries.count) }
                 #expect(markup.contains("</\(kind.root)"))
             }
@@ -184,7 +202,10 @@ import Testing
         #expect(Timestamps.microseconds("1970-01-01T00:00:00.000Z") == 0)
         #expect(Timestamps.microseconds("2024-02-29T23:59:59.999999Z") == 1_709_251_199_999_999)
         #expect(Timestamps.microseconds("2026-11-14T14:30:05.1234567+01:30") == 1_794_661_205_123_456)
-        for bad in ["", "2026-11-14", "2026-11-14T14:30:05", "2026-13-14T14:30:05Z", "2026-11-14T24:30:05Z", "2026-11-14T14:30:05.Z", "٢026-11-14T14:30:05Z", "2026-11-14T14:30:05Z "] {
+        for bad in [
+            "", "2026-11-14", "2026-11-14T14:30:05", "2026-13-14T14:30:05Z", "2026-11-14T24:30:05Z",
+            "2026-11-14T14:30:05.Z", "٢026-11-14T14:30:05Z", "2026-11-14T14:30:05Z ",
+        ] {
             #expect(Timestamps.microseconds(bad) == nil, "\(bad)")
         }
         #expect(Timestamps.httpDateSeconds("Fri, 24 May 2013 00:00:00 GMT") == 1_369_353_600)
@@ -204,7 +225,9 @@ import Testing
         #expect(document.root == "LifecycleConfiguration")
         #expect(document.leaves.filter { $0.path == "Rule/ID" }.map(\.group) == [1, 2])
         #expect(document.text("Rule/NoncurrentVersionExpiration/NoncurrentDays") == "7")
-        #expect(S3ErrorBody(Array("<ErrorResponse><Error><Code>ExpiredToken</Code></Error></ErrorResponse>".utf8))?.code == "ExpiredToken")
+        #expect(
+            S3ErrorBody(Array("<ErrorResponse><Error><Code>ExpiredToken</Code></Error></ErrorResponse>".utf8))?.code
+                == "ExpiredToken")
         #expect(S3ErrorBody(Array("<html><Code>x</Code></html>".utf8)) == nil)
     }
 }

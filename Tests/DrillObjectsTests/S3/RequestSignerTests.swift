@@ -8,7 +8,8 @@ import Testing
 /// "Examples: Signature Calculations" of the Amazon S3 API Reference.
 @Suite struct RequestSignerTests {
     private let credentials = AWSCredentials(
-        accessKeyID: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: Secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), source: "a test")
+        accessKeyID: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: Secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        source: "a test")
     private let origin = HTTPOrigin(isSecure: true, host: "examplebucket.s3.amazonaws.com")
 
     private func authorization(_ request: HTTPRequest) -> String {
@@ -46,15 +47,19 @@ import Testing
     func listObjects() {
         for target in ["/?max-keys=2&prefix=J", "/?prefix=J&max-keys=2"] {
             let request = HTTPRequest(.get, origin, target)
-            #expect(authorization(request).hasSuffix("34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"))
+            #expect(
+                authorization(request).hasSuffix("34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"))
         }
     }
 
     @Test("S10: dots stay literal and every other byte but the unreserved ones and / is escaped")
     func encoding() {
-        let address = S3Address(bucket: "b", endpoint: HTTPOrigin(isSecure: false, host: "h"), region: "r", pathStyle: true)
+        let address = S3Address(
+            bucket: "b", endpoint: HTTPOrigin(isSecure: false, host: "h"), region: "r", pathStyle: true)
         #expect(address.target(key: Array("a/../b//./%2e ~*é\u{1}".utf8)) == "/b/a/../b//./%252e%20~%2A%C3%A9%01")
-        #expect(address.target(key: nil, query: [("z", Array("/ +".utf8)), ("a-b", nil), ("a", [0xFF])]) == "/b?a=%FF&a-b=&z=%2F%20%2B")
+        #expect(
+            address.target(key: nil, query: [("z", Array("/ +".utf8)), ("a-b", nil), ("a", [0xFF])])
+                == "/b?a=%FF&a-b=&z=%2F%20%2B")
     }
 
     @Test("S11: 2,000 hostile keys are signed as botocore signs them", .needsBotocore)
@@ -68,7 +73,9 @@ import Testing
         for index in 0..<2000 {
             let key = random.hostileKey()
             var query: [(name: String, value: [UInt8]?)] = []
-            if index % 3 == 0 { query = [("versionId", random.hostileKey()), ("uploadId", []), ("a-b", random.hostileKey())] }
+            if index % 3 == 0 {
+                query = [("versionId", random.hostileKey()), ("uploadId", []), ("a-b", random.hostileKey())]
+            }
             if index % 5 == 0 { query += [("a", random.hostileKey())] }
             let token = index % 4 == 0 ? "token/\(index)+==" : nil
             let region = ["us-east-1", "eu-central-1"][index % 2]

@@ -23,7 +23,8 @@ struct S3Fixture {
         let clock = SystemClock()
         environment = DrillEnvironment(
             clock: clock, processes: FakeProcesses.none,
-            http: RetryingTransport(try CurlTransport(), clock: clock, random: SystemRandomNumberGenerator(), settings: settings),
+            http: RetryingTransport(
+                try CurlTransport(), clock: clock, random: SystemRandomNumberGenerator(), settings: settings),
             sorters: MemorySorters(),
             variables: variables ?? [
                 "AWS_ACCESS_KEY_ID": Self.accessKey, "AWS_SECRET_ACCESS_KEY": Self.secretKey, "HOME": "/nonexistent",
@@ -56,7 +57,8 @@ struct S3Fixture {
 
     func versions(_ bucket: String, at instant: Date, _ more: [String: String] = [:]) async throws -> any ObjectStore {
         let settings = try reader(S3VersionsBackup.shape, ["endpoint": endpoint].merging(more) { $1 })
-        return try await S3VersionsBackup(bucket: bucket, settings, context).open(Self.anySet, recoveryPoint: instant, in: nil)
+        return try await S3VersionsBackup(bucket: bucket, settings, context).open(
+            Self.anySet, recoveryPoint: instant, in: nil)
     }
 }
 
@@ -67,7 +69,9 @@ struct InventoryEntry {
 }
 
 /// A whole inventory by key; throws where it does not end as it should.
-func inventory(_ store: any ObjectStore, _ request: InventoryRequest = InventoryRequest()) async throws -> [ObjectKey: InventoryEntry] {
+func inventory(
+    _ store: any ObjectStore, _ request: InventoryRequest = InventoryRequest()
+) async throws -> [ObjectKey: InventoryEntry] {
     let stream = try await store.inventory(request)
     var entries: [ObjectKey: InventoryEntry] = [:]
     while let batch = try await stream.next() {

@@ -20,13 +20,19 @@ import Testing
 
         /// Signs and sends what our own reader never does: a write.
         @discardableResult
-        func write(_ method: HTTPRequest.Method, _ key: [UInt8]?, query: [(name: String, value: [UInt8]?)] = [], body: [UInt8] = []) async throws -> HTTPResponse {
+        func write(
+            _ method: HTTPRequest.Method, _ key: [UInt8]?, query: [(name: String, value: [UInt8]?)] = [],
+            body: [UInt8] = []
+        ) async throws -> HTTPResponse {
             var request = HTTPRequest(method, address.origin, address.target(key: key, query: query))
             request.body = body
             RequestSigner().sign(
-                &request, credentials: try await credentials.current(), region: address.region, seconds: Int64(Date().timeIntervalSince1970))
+                &request, credentials: try await credentials.current(), region: address.region,
+                seconds: Int64(Date().timeIntervalSince1970))
             let response = try await transport.send(request)
-            #expect((200...204).contains(response.status), "\(method.rawValue) \(key.map { printable($0) } ?? "bucket"): \(response.status)")
+            #expect(
+                (200...204).contains(response.status),
+                "\(method.rawValue) \(key.map { printable($0) } ?? "bucket"): \(response.status)")
             return response
         }
     }
@@ -36,16 +42,20 @@ import Testing
         let fixture = try S3Fixture(
             endpoint: endpoint,
             variables: [
-                "AWS_ACCESS_KEY_ID": variables["MUSTER_TEST_S3_ACCESS_KEY"] ?? "", "AWS_SECRET_ACCESS_KEY": variables["MUSTER_TEST_S3_SECRET_KEY"] ?? "",
+                "AWS_ACCESS_KEY_ID": variables["MUSTER_TEST_S3_ACCESS_KEY"] ?? "",
+                "AWS_SECRET_ACCESS_KEY": variables["MUSTER_TEST_S3_SECRET_KEY"] ?? "",
                 "AWS_REGION": variables["MUSTER_TEST_S3_REGION"] ?? "us-east-1", "HOME": "/nonexistent",
             ])
         let bucket = "muster-\(UUID().uuidString.lowercased())"
         let address = S3Address(
-            bucket: bucket, endpoint: S3Address.origin(endpoint), region: variables["MUSTER_TEST_S3_REGION"] ?? "us-east-1", pathStyle: true)
+            bucket: bucket, endpoint: S3Address.origin(endpoint),
+            region: variables["MUSTER_TEST_S3_REGION"] ?? "us-east-1", pathStyle: true)
         let chain = CredentialChain(environment: fixture.environment, profile: nil, region: address.region)
-        let client = S3Client(address, transport: fixture.environment.http, clock: fixture.environment.clock, credentials: chain)
+        let client = S3Client(
+            address, transport: fixture.environment.http, clock: fixture.environment.clock, credentials: chain)
         let gateway = Gateway(
-            fixture: fixture, client: client, bucket: bucket, transport: fixture.environment.http, address: address, credentials: chain)
+            fixture: fixture, client: client, bucket: bucket, transport: fixture.environment.http, address: address,
+            credentials: chain)
         try await gateway.write(.put, nil)
         return gateway
     }
@@ -55,7 +65,9 @@ import Testing
         while true {
             let page = try await source.page(ListingCursor())
             for index in 0..<page.entries.count {
-                try await gateway.write(.delete, Array(page.entries.keys[index]), query: [("versionId", Array(page.entries.versions[index]))])
+                try await gateway.write(
+                    .delete, Array(page.entries.keys[index]),
+                    query: [("versionId", Array(page.entries.versions[index]))])
             }
             if page.next == nil { break }
         }
@@ -83,7 +95,9 @@ import Testing
                 continue
             }
         }
-        guard case .absent = try await store.presence(of: ObjectKey("nobody/has/this")) else { Issue.record("absence is not told"); return }
+        guard case .absent = try await store.presence(of: ObjectKey("nobody/has/this")) else {
+            Issue.record("absence is not told"); return
+        }
         try await removeAll(gateway)
     }
 
@@ -94,7 +108,9 @@ import Testing
         let enable = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
         try await gateway.write(.put, nil, query: [("versioning", nil)], body: Array(enable.utf8))
         for round in 0..<3 {
-            for index in 0..<400 { try await gateway.write(.put, Array("k\(index)".utf8), body: [UInt8](repeating: 1, count: round)) }
+            for index in 0..<400 {
+                try await gateway.write(.put, Array("k\(index)".utf8), body: [UInt8](repeating: 1, count: round))
+            }
         }
         try await gateway.write(.delete, Array("k7".utf8))
         let now = try #require(gateway.fixture.environment.clock.now() as Date?)

@@ -88,14 +88,25 @@ import Testing
         }
         #expect(entries[ObjectKey("multipart")]?.state == .ambiguous)
         let notes = await store.notes
-        #expect(notes.contains { $0.hasPrefix("3 keys of s3://uploads have two readings at the recovery point: 1 within the skew tolerance, 1 in the same second") })
+        #expect(
+            notes.contains {
+                $0.hasPrefix(
+                    "3 keys of s3://uploads have two readings at the recovery point: 1 within the skew tolerance, 1 in the same second"
+                )
+            })
 
-        guard case .absent = try await store.presence(of: ObjectKey("deleted")) else { Issue.record("deleted is present"); return }
-        guard case .unknown = try await store.presence(of: ObjectKey("tie")) else { Issue.record("tie is decided"); return }
-        #expect(try await store.evidence(about: ObjectKey("created later"), finding: .missing)?.cause == .uploadedAfterCopy)
+        guard case .absent = try await store.presence(of: ObjectKey("deleted")) else {
+            Issue.record("deleted is present"); return
+        }
+        guard case .unknown = try await store.presence(of: ObjectKey("tie")) else {
+            Issue.record("tie is decided"); return
+        }
+        #expect(
+            try await store.evidence(about: ObjectKey("created later"), finding: .missing)?.cause == .uploadedAfterCopy)
         // Bytes are those of the version, not of today.
         let plain = try #require(entries[ObjectKey("plain")])
-        #expect(try await store.content(of: ObjectKey("plain"), reading: plain.reading, algorithm: .sha256).sizeBytes == 3)
+        #expect(
+            try await store.content(of: ObjectKey("plain"), reading: plain.reading, algorithm: .sha256).sizeBytes == 3)
     }
 
     @Test("S18: a version that lifecycle removed is named as the cause")
@@ -122,7 +133,9 @@ import Testing
         let fixture = try S3Fixture(endpoint: standIn.endpoint)
         var error = await #expect(throws: DrillError.self) { _ = try await fixture.versions("plain", at: Date() - 60) }
         #expect(error?.code == .backupUnusable)
-        error = await #expect(throws: DrillError.self) { _ = try await fixture.versions("versioned", at: Date() + 3600) }
+        error = await #expect(throws: DrillError.self) {
+            _ = try await fixture.versions("versioned", at: Date() + 3600)
+        }
         #expect(error?.code == .couldNotLook && error?.what.hasSuffix("is in the future") == true)
         error = await #expect(throws: DrillError.self) { _ = try await inventory(fixture.store("nowhere")) }
         #expect(error?.what.contains("NoSuchBucket") == true)
@@ -145,7 +158,9 @@ import Testing
         }
         standIn.deny([.listBucket, .getObject])
         let blind = try await S3Fixture(endpoint: standIn.endpoint).store("b")
-        guard case .unknown = try await blind.presence(of: ObjectKey("missing")) else { Issue.record("a 403 was taken for an answer"); return }
+        guard case .unknown = try await blind.presence(of: ObjectKey("missing")) else {
+            Issue.record("a 403 was taken for an answer"); return
+        }
         let error = await #expect(throws: DrillError.self) { _ = try await inventory(blind) }
         #expect(error?.description.contains("s3:ListBucket") == true)
     }
@@ -163,7 +178,9 @@ import Testing
         let entries = try await inventory(store)
         #expect(entries[ObjectKey("deep")]?.state == .unreadable)
         #expect(entries[ObjectKey("deep")]?.detail?.note == "DEEP_ARCHIVE: a restore takes up to 12 hours")
-        guard case .unreadable(_, .archived) = try await store.presence(of: ObjectKey("tier")) else { Issue.record("tier is readable"); return }
+        guard case .unreadable(_, .archived) = try await store.presence(of: ObjectKey("tier")) else {
+            Issue.record("tier is readable"); return
+        }
         let reading = try #require(entries[ObjectKey("tier")]?.reading)
         await #expect(throws: ContentUnreadable.self) {
             _ = try await store.content(of: ObjectKey("tier"), reading: reading, algorithm: .sha256)
@@ -176,7 +193,8 @@ import Testing
         let bucket = standIn.bucket("b")
         bucket.put("whole".utf8, body: "hello".utf8) { $0.checksum = ObjectChecksum(.sha256, of: Array("hello".utf8)) }
         bucket.putMultipart(
-            "parts".utf8, parts: [[1], [2]], initiatedAt: instant, completedAt: instant, checksum: (.sha256, .composite))
+            "parts".utf8, parts: [[1], [2]], initiatedAt: instant, completedAt: instant, checksum: (.sha256, .composite)
+        )
         bucket.put("kms".utf8, body: "hello".utf8) {
             $0.encryption = "aws:kms"
             $0.checksum = nil
@@ -184,7 +202,8 @@ import Testing
         let store = try await S3Fixture(endpoint: standIn.endpoint).store("b")
         let entries = try await inventory(store)
         func stored(_ key: String, _ algorithm: ChecksumAlgorithm) async throws -> StoredChecksum? {
-            try await store.storedChecksum(of: ObjectKey(key), reading: #require(entries[ObjectKey(key)]).reading, preferring: algorithm)
+            try await store.storedChecksum(
+                of: ObjectKey(key), reading: #require(entries[ObjectKey(key)]).reading, preferring: algorithm)
         }
         #expect(try await stored("whole", .sha256)?.digest == ContentHasher.sha256(of: Array("hello".utf8)))
         #expect(try await stored("parts", .sha256) == nil)
@@ -246,12 +265,18 @@ import Testing
         #expect(Set(entries.keys) == Set(keys.map { ObjectKey($0) }))
     }
 
-    @Test("S3, S7, S9, S30, X7: lasting trouble is never a complete inventory", arguments: [
-        S3Fault.listing(.endless), .listing(.repeatedToken), .listing(.truncatedWithoutToken), .listing(.shuffled(seed: 3)),
-        .listing(.repeatedKey), .listing(.droppedEntry(7)), .listing(.documentType), .listing(.entityBomb), .listing(.nested(depth: 64)),
-        .errorIn200(code: "InternalError"), .html(status: 200), .html(status: 404), .bodyLength(change: -10), .cutBody(fraction: 0.5),
-        .error(status: 403, code: "AccessDenied"), .redirect(status: 301, location: "http://127.0.0.1:1/"), .untilClose,
-    ])
+    @Test(
+        "S3, S7, S9, S30, X7: lasting trouble is never a complete inventory",
+        arguments: [
+            S3Fault.listing(.endless), .listing(.repeatedToken), .listing(.truncatedWithoutToken),
+            .listing(.shuffled(seed: 3)),
+            .listing(.repeatedKey), .listing(.droppedEntry(7)), .listing(.documentType), .listing(.entityBomb),
+            .listing(.nested(depth: 64)),
+            .errorIn200(code: "InternalError"), .html(status: 200), .html(status: 404), .bodyLength(change: -10),
+            .cutBody(fraction: 0.5),
+            .error(status: 403, code: "AccessDenied"), .redirect(status: 301, location: "http://127.0.0.1:1/"),
+            .untilClose,
+        ])
     func lastingFaults(_ fault: S3Fault) async throws {
         let standIn = try standIn()
         let bucket = standIn.bucket("b")
@@ -277,7 +302,8 @@ import Testing
         bucket.put("app/2026-11-14-02-00/db_dump.sqlc".utf8, body: "x".utf8)
         bucket.put("app/".utf8)
         var variables = [
-            "AWS_ACCESS_KEY_ID": S3Fixture.accessKey, "AWS_SECRET_ACCESS_KEY": S3Fixture.secretKey, "HOME": "/nonexistent",
+            "AWS_ACCESS_KEY_ID": S3Fixture.accessKey, "AWS_SECRET_ACCESS_KEY": S3Fixture.secretKey,
+            "HOME": "/nonexistent",
         ]
         variables["AWS_ENDPOINT_URL_S3"] = standIn.endpoint
         let fixture = try S3Fixture(endpoint: standIn.endpoint, variables: variables)

@@ -14,9 +14,12 @@ private let second: Int64 = 1_000_000
     }
 
     /// Stamps as Amazon S3 keeps them: whole seconds, relative to that of the target.
-    private func put(_ offset: Int64, etag: String = "e", size: Int64 = 1, multipart: Bool = false, null: Bool = false) -> VersionFacts {
+    private func put(
+        _ offset: Int64, etag: String = "e", size: Int64 = 1, multipart: Bool = false, null: Bool = false
+    ) -> VersionFacts {
         VersionFacts(
-            modified: (target / second + offset) * second, isNull: null, isMultipart: multipart, sizeBytes: size, etag: Array(etag.utf8)[...])
+            modified: (target / second + offset) * second, isNull: null, isMultipart: multipart, sizeBytes: size,
+            etag: Array(etag.utf8)[...])
     }
 
     private func delete(_ offset: Int64, null: Bool = false) -> VersionFacts {
@@ -26,7 +29,9 @@ private let second: Int64 = 1_000_000
     private enum When: Int64, CaseIterable { case before = -10, sameSecond = 0, after = 10 }
 
     /// What was current, by the definition: the newest event that must have happened, and each one that may have.
-    private func expected(_ newest: (put: Bool, when: When), _ older: (put: Bool, when: When)) -> VersionResolution.Outcome {
+    private func expected(
+        _ newest: (put: Bool, when: When), _ older: (put: Bool, when: When)
+    ) -> VersionResolution.Outcome {
         var readings: [Int?] = []
         for (index, event) in [newest, older].enumerated() {
             switch event.when {
@@ -40,7 +45,9 @@ private let second: Int64 = 1_000_000
         return conclude(readings + [nil], newest, older)
     }
 
-    private func conclude(_ readings: [Int?], _ newest: (put: Bool, when: When), _ older: (put: Bool, when: When)) -> VersionResolution.Outcome {
+    private func conclude(
+        _ readings: [Int?], _ newest: (put: Bool, when: When), _ older: (put: Bool, when: When)
+    ) -> VersionResolution.Outcome {
         var distinct: [Int?] = []
         for reading in readings where !distinct.contains(reading) { distinct.append(reading) }
         if distinct == [nil] {
@@ -114,7 +121,8 @@ private let second: Int64 = 1_000_000
         let resolution = resolver().resolve([put(0, etag: "same"), put(-60, etag: "same")])
         #expect(resolution.outcome == .current(0))
         #expect(resolution.equivalents == [0, 1])
-        #expect(resolver().resolve([put(0, etag: "same", size: 2), put(-60, etag: "same")]).outcome == .ambiguous([0, 1]))
+        #expect(
+            resolver().resolve([put(0, etag: "same", size: 2), put(-60, etag: "same")]).outcome == .ambiguous([0, 1]))
         #expect(resolver().resolve([put(0, etag: ""), put(-60, etag: "")]).outcome == .ambiguous([0, 1]))
     }
 
@@ -126,9 +134,11 @@ private let second: Int64 = 1_000_000
         #expect(resolution.doubts == .multipart)
         #expect(resolver(window: 30 * second).resolve(history).outcome == .current(0))
         // Begun after T: it cannot have been there.
-        #expect(resolver().resolve([put(60, etag: "m-2", multipart: true), put(-7200, etag: "old")]).outcome == .current(1))
+        #expect(
+            resolver().resolve([put(60, etag: "m-2", multipart: true), put(-7200, etag: "old")]).outcome == .current(1))
         // What came after it in the stack hides it, whenever it was completed.
-        #expect(resolver().resolve([put(-30, etag: "new"), put(-60, etag: "m-2", multipart: true)]).outcome == .current(0))
+        #expect(
+            resolver().resolve([put(-30, etag: "new"), put(-60, etag: "m-2", multipart: true)]).outcome == .current(0))
     }
 
     @Test("S17: a null version written after T may have destroyed the one that was current")
@@ -145,7 +155,8 @@ private let second: Int64 = 1_000_000
         #expect(resolver().resolve([put(60, etag: "n", null: true), delete(-60)]).outcome == .deleted(1))
     }
 
-    @Test("S14: a list that contradicts its stamps or its latest mark is put in the order of the stamps, ties being open")
+    @Test(
+        "S14: a list that contradicts its stamps or its latest mark is put in the order of the stamps, ties being open")
     func disorder() {
         var marker = delete(-60)
         marker.isLatest = true
@@ -165,11 +176,15 @@ private let second: Int64 = 1_000_000
             var offset = Int64.random(in: -20...30, using: &random)
             for rank in 0..<Int.random(in: 1...6, using: &random) {
                 let isPut = Bool.random(using: &random)
-                history.append(isPut ? put(offset, etag: "e\(rank)", multipart: Int.random(in: 0..<5, using: &random) == 0) : delete(offset))
+                history.append(
+                    isPut
+                        ? put(offset, etag: "e\(rank)", multipart: Int.random(in: 0..<5, using: &random) == 0)
+                        : delete(offset))
                 offset -= Int64.random(in: 0...9, using: &random)
             }
             let skew = Int64.random(in: 0...6, using: &random) * second
-            let resolution = VersionResolver(target: target, skewTolerance: skew, uploadWindow: 10 * second).resolve(history)
+            let resolution = VersionResolver(target: target, skewTolerance: skew, uploadWindow: 10 * second).resolve(
+                history)
             let isLate = { (index: Int) in history[index].modified > target + skew }
             let isSure = { (entry: VersionFacts) in
                 entry.modified + second + (entry.isMultipart ? 10 * second : 0) <= target - skew
@@ -179,7 +194,8 @@ private let second: Int64 = 1_000_000
             case .current(let index):
                 #expect(!isLate(index) && index <= firstSure && !history[index].isDeleteMarker)
             case .deleted(let index): #expect(!isLate(index) && history[index].isDeleteMarker)
-            case .notYetCreated(let index): #expect(isLate(index) && index == history.count - 1 && firstSure == history.count)
+            case .notYetCreated(let index):
+                #expect(isLate(index) && index == history.count - 1 && firstSure == history.count)
             case .ambiguous(let readings):
                 #expect(readings.count > 1)
                 for case let index? in readings { #expect(!isLate(index) && index <= firstSure) }

@@ -12,7 +12,8 @@ struct S3Address: Sendable, Hashable {
     /// The reader pays (`x-amz-request-payer`), as some buckets ask for.
     var requesterPays = false
 
-    /// - Parameter pathStyle: nil chooses: the path for a store of somebody else's and where the bucket's name cannot stand in
+    /// - Parameter pathStyle: nil chooses: the path for a store of somebody else's and where the bucket's name cannot
+    ///   stand in
     ///   a host name that a certificate covers (S34).
     init(bucket: String, endpoint: HTTPOrigin?, region: String, pathStyle: Bool?) {
         self.bucket = bucket
@@ -73,7 +74,8 @@ struct S3Address: Sendable, Hashable {
         // An IPv6 address stands in brackets: only a colon behind them starts a port.
         let afterAddress = rest.lastIndex(of: "]") ?? rest.startIndex
         if let colon = rest[afterAddress...].lastIndex(of: ":") {
-            guard let number = strictInteger(String(rest[rest.index(after: colon)...])), (1...65535).contains(number) else { return nil }
+            guard let number = strictInteger(String(rest[rest.index(after: colon)...])), (1...65535).contains(number)
+            else { return nil }
             host = rest[..<colon]
             port = Int(number)
         }
@@ -92,7 +94,8 @@ struct S3Address: Sendable, Hashable {
     static func isRegionName(_ text: String) -> Bool {
         !text.isEmpty && text.utf8.count <= 64
             && text.utf8.allSatisfy { byte in
-                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
                     || byte == UInt8(ascii: "-")
             }
     }

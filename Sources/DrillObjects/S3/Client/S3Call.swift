@@ -61,7 +61,8 @@ struct S3ServiceError: Error, Sendable {
         code = body?.code
         message = body?.message ?? ""
         headers = response.head
-        isFromS3 = body != nil || response.head.value("x-amz-request-id") != nil || response.head.value("x-amz-id-2") != nil
+        isFromS3 =
+            body != nil || response.head.value("x-amz-request-id") != nil || response.head.value("x-amz-id-2") != nil
     }
 
     init(_ operation: S3Operation, status: Int, body: S3ErrorBody, headers: HTTPHead) {
@@ -76,12 +77,14 @@ struct S3ServiceError: Error, Sendable {
     /// Asking once more, later, may help.
     var isTransient: Bool {
         status >= 500 && status != 501
-            || ["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "ThrottlingException"].contains(code ?? "")
+            || ["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "ThrottlingException"].contains(
+                code ?? "")
     }
 }
 
 extension DrillError {
-    /// What a failed request means to the person who reads the report; never its URL's query, never a response's body (X2).
+    /// What a failed request means to the person who reads the report; never its URL's query, never a response's body
+    /// (X2).
     init(s3 failure: any Error, at place: String, credentials: String? = nil) {
         switch failure {
         case let failure as DrillError: self = failure
@@ -89,7 +92,10 @@ extension DrillError {
         case let failure as HTTPFailure:
             var hints: [String] = []
             switch failure.kind {
-            case .tls: hints = ["Name the authority's certificate in `ca_file`; `insecure: true` would be printed as a waiver."]
+            case .tls:
+                hints = [
+                    "Name the authority's certificate in `ca_file`; `insecure: true` would be printed as a waiver."
+                ]
             case .cannotResolve, .cannotConnect: hints = ["Check `endpoint` and `region`."]
             default: break
             }

@@ -4,8 +4,8 @@ import Synchronization
 
 /// Sends signed requests to one bucket.
 ///
-/// What a client learns on the way it keeps: the bucket's region, and how far the server's clock is from ours. Transient
-/// failures are the transport's to repeat; here a request is repeated only where it must be signed anew.
+/// What a client learns on the way it keeps: the bucket's region, and how far the server's clock is from ours.
+/// Transient failures are the transport's to repeat; here a request is repeated only where it must be signed anew.
 final class S3Client: Sendable {
     private struct Learnt: Sendable {
         var address: S3Address
@@ -45,7 +45,9 @@ final class S3Client: Sendable {
     }
 
     /// As ``send(_:)``, with the body handed on as it comes. A repeated request starts before any byte was handed on.
-    func stream(_ call: S3Call, receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void) async throws -> HTTPResponse {
+    func stream(
+        _ call: S3Call, receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void
+    ) async throws -> HTTPResponse {
         try await perform(call) { [transport, self] request in
             try await transport.stream(request) { bytes in
                 self.learnt.withLock { $0.usage["bytes", default: 0] += Int64(bytes.count) }
@@ -54,7 +56,9 @@ final class S3Client: Sendable {
         }
     }
 
-    private func perform(_ call: S3Call, _ exchange: (HTTPRequest) async throws -> HTTPResponse) async throws -> HTTPResponse {
+    private func perform(
+        _ call: S3Call, _ exchange: (HTTPRequest) async throws -> HTTPResponse
+    ) async throws -> HTTPResponse {
         var mayRefresh = true, mayCorrectClock = true, mayCorrectRegion = true
         while true {
             let keys = try await credentials.current()
@@ -105,7 +109,9 @@ final class S3Client: Sendable {
 
     /// A HEAD has no body to say so: 400 with a session token is how an expired one shows there (S32).
     private static func meansExpired(_ error: S3ServiceError, _ keys: AWSCredentials) -> Bool {
-        if let code = error.code { return ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"].contains(code) }
+        if let code = error.code {
+            return ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"].contains(code)
+        }
         return error.status == 400 && keys.sessionToken != nil
     }
 
@@ -123,8 +129,8 @@ final class S3Client: Sendable {
         }
     }
 
-    /// Takes the region that S3 says the bucket is in, once. The host is never taken from an answer: Amazon's is made from the
-    /// region, any other endpoint stays as it is (S34).
+    /// Takes the region that S3 says the bucket is in, once. The host is never taken from an answer: Amazon's is made
+    /// from the region, any other endpoint stays as it is (S34).
     private func correctRegion(_ error: S3ServiceError, _ response: HTTPResponse) -> Bool {
         guard [301, 307, 308, 400, 403].contains(error.status),
             let region = error.headers.value("x-amz-bucket-region") ?? S3ErrorBody(response.body)?.region,

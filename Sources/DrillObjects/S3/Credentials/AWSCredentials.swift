@@ -11,7 +11,8 @@ struct AWSCredentials: Sendable {
     var source: String
 
     init(
-        accessKeyID: String, secretAccessKey: Secret, sessionToken: Secret? = nil, expiresAt: Double? = nil, source: String
+        accessKeyID: String, secretAccessKey: Secret, sessionToken: Secret? = nil, expiresAt: Double? = nil,
+        source: String
     ) {
         self.accessKeyID = accessKeyID
         self.secretAccessKey = secretAccessKey

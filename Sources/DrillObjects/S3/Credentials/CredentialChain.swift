@@ -1,8 +1,8 @@
 import DrillCore
 import Foundation
 
-/// The usual places in the usual order: environment, web identity, profile, container, instance (S32). What was found is kept
-/// until five minutes before it expires.
+/// The usual places in the usual order: environment, web identity, profile, container, instance (S32). What was found
+/// is kept until five minutes before it expires.
 actor CredentialChain: CredentialSource {
     private let environment: DrillEnvironment
     /// Named in the drill file: then nothing else is looked at.
@@ -54,7 +54,8 @@ actor CredentialChain: CredentialSource {
         if let profile {
             if let keys = try await profiles.credentials(profile) { return keys }
             throw DrillError(
-                .couldNotLook, "there are no credentials in profile \"\(profile)\"", at: files.places.joined(separator: ", "),
+                .couldNotLook, "there are no credentials in profile \"\(profile)\"",
+                at: files.places.joined(separator: ", "),
                 hints: ["The drill file names this profile: no other place is looked at."])
         }
         if let keys = Self.fromEnvironment(variables) { return keys }
@@ -66,7 +67,9 @@ actor CredentialChain: CredentialSource {
         let name = variables["AWS_PROFILE"] ?? variables["AWS_DEFAULT_PROFILE"]
         if let keys = try await profiles.credentials(name ?? "default") { return keys }
         if let name {
-            throw DrillError(.couldNotLook, "there are no credentials in profile \"\(name)\" (AWS_PROFILE)", at: files.places.joined(separator: ", "))
+            throw DrillError(
+                .couldNotLook, "there are no credentials in profile \"\(name)\" (AWS_PROFILE)",
+                at: files.places.joined(separator: ", "))
         }
         let metadata = MetadataEndpoints(environment: environment)
         if let keys = try await metadata.container() { return keys }
@@ -82,11 +85,13 @@ actor CredentialChain: CredentialSource {
     }
 
     static func fromEnvironment(_ variables: [String: String]) -> AWSCredentials? {
-        guard let id = variables["AWS_ACCESS_KEY_ID"], let secret = variables["AWS_SECRET_ACCESS_KEY"], !id.isEmpty, !secret.isEmpty
+        guard let id = variables["AWS_ACCESS_KEY_ID"], let secret = variables["AWS_SECRET_ACCESS_KEY"], !id.isEmpty,
+            !secret.isEmpty
         else { return nil }
         let token = variables["AWS_SESSION_TOKEN"] ?? variables["AWS_SECURITY_TOKEN"]
         return AWSCredentials(
-            accessKeyID: id, secretAccessKey: Secret(secret), sessionToken: token.flatMap { $0.isEmpty ? nil : Secret($0) },
+            accessKeyID: id, secretAccessKey: Secret(secret),
+            sessionToken: token.flatMap { $0.isEmpty ? nil : Secret($0) },
             source: "the environment (AWS_ACCESS_KEY_ID)")
     }
 }

@@ -48,7 +48,9 @@ struct MetadataEndpoints: Sendable {
         let allowed = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]", "[::1]", "localhost"]
         guard origin.isSecure || allowed.contains(origin.host) || isLoopback(origin.host) else {
             throw DrillError(
-                .couldNotLook, "AWS_CONTAINER_CREDENTIALS_FULL_URI names \(origin.host), which is neither this machine nor a container agent")
+                .couldNotLook,
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI names \(origin.host), which is neither this machine nor a container agent"
+            )
         }
         return (origin, slash == uri.endIndex ? "/" : String(uri[slash...]))
     }
@@ -63,7 +65,8 @@ struct MetadataEndpoints: Sendable {
     /// nil where this is no such machine, or asking was switched off.
     func instance() async throws -> AWSCredentials? {
         guard variables["AWS_EC2_METADATA_DISABLED"]?.lowercased() != "true" else { return nil }
-        let origin = variables["AWS_EC2_METADATA_SERVICE_ENDPOINT"].flatMap(S3Address.origin)
+        let origin =
+            variables["AWS_EC2_METADATA_SERVICE_ENDPOINT"].flatMap(S3Address.origin)
             ?? HTTPOrigin(isSecure: false, host: "169.254.169.254")
         let source = "the instance metadata service"
         var session = HTTPRequest(.put, origin, "/latest/api/token")
@@ -96,7 +99,8 @@ struct MetadataEndpoints: Sendable {
         do {
             let response = try await environment.http.send(request)
             guard response.status == 200 else {
-                throw DrillError(.couldNotLook, "\(source) answered with HTTP \(response.status)", at: "\(request.origin)")
+                throw DrillError(
+                    .couldNotLook, "\(source) answered with HTTP \(response.status)", at: "\(request.origin)")
             }
             return response.body
         } catch let failure as HTTPFailure {

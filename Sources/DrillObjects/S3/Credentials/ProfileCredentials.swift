@@ -19,8 +19,9 @@ struct ProfileCredentials: Sendable {
         if let process = settings["credential_process"] { return try await run(process, profile, source) }
         if settings["sso_start_url"] != nil || settings["sso_session"] != nil {
             throw failure(
-                profile, "signs in through SSO, which this does not do", [
-                    "Set `credential_process = aws configure export-credentials --profile \(profile)` in a profile of its own.",
+                profile, "signs in through SSO, which this does not do",
+                [
+                    "Set `credential_process = aws configure export-credentials --profile \(profile)` in a profile of its own."
                 ])
         }
         return nil
@@ -29,7 +30,8 @@ struct ProfileCredentials: Sendable {
     private static func keys(_ settings: [String: String], _ source: String) -> AWSCredentials? {
         guard let id = settings["aws_access_key_id"], let secret = settings["aws_secret_access_key"] else { return nil }
         return AWSCredentials(
-            accessKeyID: id, secretAccessKey: Secret(secret), sessionToken: settings["aws_session_token"].map(Secret.init), source: source)
+            accessKeyID: id, secretAccessKey: Secret(secret),
+            sessionToken: settings["aws_session_token"].map(Secret.init), source: source)
     }
 
     private func role(
@@ -42,18 +44,24 @@ struct ProfileCredentials: Sendable {
         if let tokenFile = settings["web_identity_token_file"] {
             return try await service.assume(role, webIdentityTokenFile: tokenFile, source: source)
         }
-        guard settings["mfa_serial"] == nil else { throw failure(profile, "asks for a one-time code, which nobody can type in a drill") }
+        guard settings["mfa_serial"] == nil else {
+            throw failure(profile, "asks for a one-time code, which nobody can type in a drill")
+        }
         let keys: AWSCredentials?
         if let other = settings["source_profile"] {
             // A profile may name itself: then its own keys are meant.
-            keys = other == profile ? Self.keys(settings, source) : try await credentials(other, behind: visited + [profile])
+            keys =
+                other == profile
+                ? Self.keys(settings, source) : try await credentials(other, behind: visited + [profile])
         } else {
             let metadata = MetadataEndpoints(environment: environment)
             switch settings["credential_source"] {
             case "Environment": keys = CredentialChain.fromEnvironment(environment.variables)
             case "EcsContainer": keys = try await metadata.container()
             case "Ec2InstanceMetadata": keys = try await metadata.instance()
-            default: throw failure(profile, "has a role_arn and neither source_profile, credential_source nor web_identity_token_file")
+            default:
+                throw failure(
+                    profile, "has a role_arn and neither source_profile, credential_source nor web_identity_token_file")
             }
         }
         guard let keys else { throw failure(profile, "finds no credentials to assume its role with") }
@@ -61,7 +69,9 @@ struct ProfileCredentials: Sendable {
     }
 
     private func run(_ line: String, _ profile: String, _ source: String) async throws -> AWSCredentials {
-        guard let words = Self.words(line), let program = words.first else { throw failure(profile, "has a credential_process that cannot be read") }
+        guard let words = Self.words(line), let program = words.first else {
+            throw failure(profile, "has a credential_process that cannot be read")
+        }
         var command = Command(program, Array(words.dropFirst()), environment: environment.variables)
         command.timeout = .seconds(60)
         let result = try await environment.processes.run(command)
@@ -101,6 +111,7 @@ struct ProfileCredentials: Sendable {
     }
 
     private func failure(_ profile: String, _ what: String, _ hints: [String] = []) -> DrillError {
-        DrillError(.couldNotLook, "profile \"\(profile)\" \(what)", at: files.places.joined(separator: ", "), hints: hints)
+        DrillError(
+            .couldNotLook, "profile \"\(profile)\" \(what)", at: files.places.joined(separator: ", "), hints: hints)
     }
 }

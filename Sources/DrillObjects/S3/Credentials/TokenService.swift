@@ -14,7 +14,10 @@ struct TokenService: Sendable {
     }
 
     func assume(_ role: Role, with keys: AWSCredentials, source: String) async throws -> AWSCredentials {
-        var form = [("Action", "AssumeRole"), ("Version", "2011-06-15"), ("RoleArn", role.arn), ("RoleSessionName", role.sessionName)]
+        var form = [
+            ("Action", "AssumeRole"), ("Version", "2011-06-15"), ("RoleArn", role.arn),
+            ("RoleSessionName", role.sessionName),
+        ]
         if let id = role.externalID { form.append(("ExternalId", id)) }
         if let seconds = role.durationSeconds { form.append(("DurationSeconds", seconds)) }
         return try await ask(form, action: "AssumeRole", signedWith: keys, source: source)
@@ -27,7 +30,8 @@ struct TokenService: Sendable {
         }
         let form = [
             ("Action", "AssumeRoleWithWebIdentity"), ("Version", "2011-06-15"), ("RoleArn", role.arn),
-            ("RoleSessionName", role.sessionName), ("WebIdentityToken", token.trimmingCharacters(in: .whitespacesAndNewlines)),
+            ("RoleSessionName", role.sessionName),
+            ("WebIdentityToken", token.trimmingCharacters(in: .whitespacesAndNewlines)),
         ]
         return try await ask(form, action: "AssumeRoleWithWebIdentity", signedWith: nil, source: source)
     }
@@ -36,7 +40,8 @@ struct TokenService: Sendable {
         _ form: [(String, String)], action: String, signedWith keys: AWSCredentials?, source: String
     ) async throws -> AWSCredentials {
         let configured = environment.variables["AWS_ENDPOINT_URL_STS"] ?? environment.variables["AWS_ENDPOINT_URL"]
-        let origin = configured.flatMap(S3Address.origin)
+        let origin =
+            configured.flatMap(S3Address.origin)
             ?? HTTPOrigin(isSecure: true, host: "sts.\(region).\(S3Address.suffix(region))")
         var request = HTTPRequest(.post, origin, "/")
         request.headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")]
@@ -57,14 +62,17 @@ struct TokenService: Sendable {
         guard response.status == 200 else {
             let code = S3ErrorBody(response.body).map { " (\($0.code))" } ?? ""
             throw DrillError(
-                .couldNotLook, "\(action) for \(source) was answered with HTTP \(response.status)\(code)", at: "\(origin)",
+                .couldNotLook, "\(action) for \(source) was answered with HTTP \(response.status)\(code)",
+                at: "\(origin)",
                 hints: ["The role must trust these credentials, and they need sts:\(action)."])
         }
         guard let document = try? SmallDocument(response.body) else {
-            throw DrillError(.couldNotLook, "\(action) for \(source) was answered with something that is no XML", at: "\(origin)")
+            throw DrillError(
+                .couldNotLook, "\(action) for \(source) was answered with something that is no XML", at: "\(origin)")
         }
         func text(_ name: String) -> String? { document.text("\(action)Result/Credentials/\(name)") }
-        guard let id = text("AccessKeyId"), let secret = text("SecretAccessKey"), let token = text("SessionToken") else {
+        guard let id = text("AccessKeyId"), let secret = text("SecretAccessKey"), let token = text("SessionToken")
+        else {
             throw DrillError(.couldNotLook, "\(action) for \(source) gave no credentials", at: "\(origin)")
         }
         let expiry = text("Expiration").flatMap { Timestamps.microseconds($0) }

@@ -1,6 +1,7 @@
 /// What keys look like, position by position: enough to guess where a range of keys may be cut into even pieces.
 ///
-/// A wrong guess costs a request, never a key: ranges are cut at any bytes whatever, and re-cut when they turn out uneven.
+/// A wrong guess costs a request, never a key: ranges are cut at any bytes whatever, and re-cut when they turn out
+/// uneven.
 struct KeyShape: Sendable {
     /// Positions looked at from the start of a key; cuts are made within them.
     static let depth = 96
@@ -23,8 +24,8 @@ struct KeyShape: Sendable {
         if position < seen.count { seen[position].insert(symbol) }
     }
 
-    /// Keys strictly between the two, in ascending order, at about these fractions of the way; fewer where nothing better can be
-    /// guessed.
+    /// Keys strictly between the two, in ascending order, at about these fractions of the way; fewer where nothing
+    /// better can be guessed.
     ///
     /// - Parameters:
     ///   - lower: A key that was seen.
@@ -85,7 +86,10 @@ struct KeyShape: Sendable {
                 let symbol = index < key.endIndex ? Int(key[index]) : SymbolSet.end
                 let base = Double(symbols.count)
                 // Symbols that were never seen lie between those that were.
-                let rank = symbol == SymbolSet.end ? 0 : symbols.count { $0 != SymbolSet.end && $0 < symbol } + (symbols.first == SymbolSet.end ? 1 : 0)
+                let rank =
+                    symbol == SymbolSet.end
+                    ? 0
+                    : symbols.count { $0 != SymbolSet.end && $0 < symbol } + (symbols.first == SymbolSet.end ? 1 : 0)
                 weight /= base
                 value += Double(rank) * weight
                 if symbol == SymbolSet.end || weight < 1e-14 { break }
@@ -117,8 +121,8 @@ private struct SymbolSet: Sendable {
     static let end = 256
     private var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
     private var hasEnd = false
-    /// In order, the end first, with the rest of the kind of symbol that was seen: a digit stands for all digits, digits with
-    /// letters up to f for hexadecimal ones, two letters for the alphabet. Never empty.
+    /// In order, the end first, with the rest of the kind of symbol that was seen: a digit stands for all digits,
+    /// digits with letters up to f for hexadecimal ones, two letters for the alphabet. Never empty.
     private(set) var completed: [Int] = [SymbolSet.end]
 
     mutating func insert(_ symbol: Int) {
@@ -148,7 +152,9 @@ private struct SymbolSet: Sendable {
 
     private func completion() -> [Int] {
         var members = Set((0..<256).filter(contains))
-        func range(_ first: Unicode.Scalar, _ last: Unicode.Scalar) -> ClosedRange<Int> { Int(first.value)...Int(last.value) }
+        func range(_ first: Unicode.Scalar, _ last: Unicode.Scalar) -> ClosedRange<Int> {
+            Int(first.value)...Int(last.value)
+        }
         func seen(_ range: ClosedRange<Int>) -> Int { range.count(where: members.contains) }
         let digits = range("0", "9"), small = range("a", "z"), hexadecimal = range("a", "f"), capital = range("A", "Z")
         let (digitsSeen, smallSeen, hexadecimalSeen) = (seen(digits), seen(small), seen(hexadecimal))

@@ -40,7 +40,8 @@ final class ListingSource: Sendable {
         self.pageSize = pageSize
     }
 
-    /// The page behind that cursor. Throws a `DrillError` (`couldNotLook`) where it cannot be had or cannot be believed.
+    /// The page behind that cursor. Throws a `DrillError` (`couldNotLook`) where it cannot be had or cannot be
+    /// believed.
     func page(_ cursor: ListingCursor) async throws -> CheckedPage {
         try check(try await read(call(cursor, maximum: pageSize)), cursor)
     }
@@ -72,7 +73,8 @@ final class ListingSource: Sendable {
         return call
     }
 
-    /// Sends, and reads the page. An error document under 200 and a page that is no page are asked for again a few times.
+    /// Sends, and reads the page. An error document under 200 and a page that is no page are asked for again a few
+    /// times.
     private func read(_ call: S3Call) async throws -> ListingPage {
         var attempt = 0
         while true {
@@ -98,7 +100,9 @@ final class ListingSource: Sendable {
     private func described(_ error: any Error) -> DrillError {
         switch error {
         case PageProblem.malformed(let problem):
-            refused("a page of the listing is not what S3 sends: \(problem)", ["Check `endpoint`: a proxy or another server may have answered."])
+            refused(
+                "a page of the listing is not what S3 sends: \(problem)",
+                ["Check `endpoint`: a proxy or another server may have answered."])
         case PageProblem.service(let body):
             refused("the listing was answered with 200 and the error \(body.code)", [])
         default: DrillError(s3: error, at: place)
@@ -120,21 +124,23 @@ final class ListingSource: Sendable {
         return meaning ? try ListingPageReader.read(body, kind, plusIsSpace: true) : page
     }
 
-    /// Asks the server how it encodes: it echoes where a listing starts. Where that shows nothing, the key itself is asked for
-    /// in both spellings (S5).
+    /// Asks the server how it encodes: it echoes where a listing starts. Where that shows nothing, the key itself is
+    /// asked for in both spellings (S5).
     private func meaningOfPlus(_ page: ListingPage, _ body: [UInt8]) async throws -> Bool {
         let probe = call(ListingCursor(after: Array(" +".utf8)), maximum: 1)
         let echo = try ListingPageReader.read(try await client.send(probe).body, kind, plusIsSpace: false).echoedStart
         if echo == Array("+%2B".utf8) { return true }
         if echo == Array("%20+".utf8) { return false }
         let asSpace = try ListingPageReader.read(body, kind, plusIsSpace: true)
-        guard let index = (0..<page.entries.count).first(where: { page.entries.keys[$0] != asSpace.entries.keys[$0] }) else { return false }
+        guard let index = (0..<page.entries.count).first(where: { page.entries.keys[$0] != asSpace.entries.keys[$0] })
+        else { return false }
         let isPlus = try await exists(Array(page.entries.keys[index]), version: page.entries, index)
         let isSpace = try await exists(Array(asSpace.entries.keys[index]), version: page.entries, index)
         guard isPlus != isSpace else {
             throw refused(
-                "the server does not show whether `+` in its URL-encoded listing is a plus sign or a space", [
-                    "A key in question: \(printable(page.entries.keys[index])).",
+                "the server does not show whether `+` in its URL-encoded listing is a plus sign or a space",
+                [
+                    "A key in question: \(printable(page.entries.keys[index]))."
                 ])
         }
         return isSpace
@@ -159,7 +165,9 @@ final class ListingSource: Sendable {
         if let count = page.keyCount, count != page.entries.count + page.commonPrefixes.count {
             throw refused("a page of the listing announces \(count) keys and holds \(page.entries.count)", [])
         }
-        guard page.commonPrefixes.isEmpty else { throw refused("the listing holds common prefixes, which were not asked for", []) }
+        guard page.commonPrefixes.isEmpty else {
+            throw refused("the listing holds common prefixes, which were not asked for", [])
+        }
         var entries = page.entries
         if kind == .versions { dropRepeated(&entries, cursor) }
         try checkOrder(entries, cursor)
@@ -169,11 +177,17 @@ final class ListingSource: Sendable {
         if entries.count > 0 { next.last = Array(entries.keys[entries.count - 1]) }
         switch kind {
         case .objects:
-            guard let token = page.nextToken, !token.isEmpty else { throw refused("a truncated page gives no token to go on with (S7)", []) }
-            guard token != cursor.token else { throw refused("a page gives the token that it was asked with: it would never end (S7)", []) }
+            guard let token = page.nextToken, !token.isEmpty else {
+                throw refused("a truncated page gives no token to go on with (S7)", [])
+            }
+            guard token != cursor.token else {
+                throw refused("a page gives the token that it was asked with: it would never end (S7)", [])
+            }
             next.token = token
         case .versions:
-            guard let marker = page.nextKeyMarker, !marker.isEmpty else { throw refused("a truncated page gives no marker to go on with (S7)", []) }
+            guard let marker = page.nextKeyMarker, !marker.isEmpty else {
+                throw refused("a truncated page gives no marker to go on with (S7)", [])
+            }
             next.token = marker
             next.versionMarker = page.nextVersionMarker
             let passed = next.last ?? cursor.after ?? []
@@ -223,18 +237,25 @@ final class ListingSource: Sendable {
             }
             return nil
         }
-        if let problem { throw disorder("the listing is not in the order of key bytes, repeats a key or leaves its prefix", entries, problem) }
+        if let problem {
+            throw disorder(
+                "the listing is not in the order of key bytes, repeats a key or leaves its prefix", entries, problem)
+        }
     }
 
     private func startsWithPrefix(_ key: UnsafeRawBufferPointer) -> Bool {
         guard key.count >= prefix.count, let start = key.baseAddress else { return false }
-        return prefix.withUnsafeBytes { prefix in prefix.baseAddress.map { memcmp(start, $0, prefix.count) == 0 } ?? true }
+        return prefix.withUnsafeBytes { prefix in
+            prefix.baseAddress.map { memcmp(start, $0, prefix.count) == 0 } ?? true
+        }
     }
 
     private func disorder(_ what: String, _ entries: ListedEntries, _ index: Int) -> DrillError {
-        refused("\(what) (S3): \(printable(entries.keys[index]))", [
-            "Directory buckets and some S3-compatible stores list in another order; this one cannot be drilled by listing: say `listing: head`.",
-        ])
+        refused(
+            "\(what) (S3): \(printable(entries.keys[index]))",
+            [
+                "Directory buckets and some S3-compatible stores list in another order; this one cannot be drilled by listing: say `listing: head`."
+            ])
     }
 
     private func compare(_ left: [UInt8], _ right: ArraySlice<UInt8>) -> Int {

@@ -2,9 +2,9 @@ import DrillCore
 
 /// Lists a bucket in ranges side by side and hands the pages on in key order (S3-S9).
 ///
-/// It starts as one range. Once that shows more than a page, the rest is cut: at the split hints, and where ranges turn out
-/// longer than a few pages, at keys guessed from those seen. The ranges nearest to the reader are listed first and are kept
-/// short, so that what is listed ahead stays small and still keeps all connections busy.
+/// It starts as one range. Once that shows more than a page, the rest is cut: at the split hints, and where ranges turn
+/// out longer than a few pages, at keys guessed from those seen. The ranges nearest to the reader are listed first and
+/// are kept short, so that what is listed ahead stays small and still keeps all connections busy.
 actor ParallelListing {
     private enum Limits {
         /// Ranges are cut to about so many pages.
@@ -141,7 +141,8 @@ actor ParallelListing {
             if isFirstPage { luck = min(max(luck + (ranges[index].keysListed > 0 ? 1 : -1), -8), 64) }
             if ranges[index].emptyPages > Limits.emptyPages {
                 failure = DrillError(
-                    .couldNotLook, "the listing gives one empty page after the other and would never end (S7)", at: source.place)
+                    .couldNotLook, "the listing gives one empty page after the other and would never end (S7)",
+                    at: source.place)
             } else if !ranges[index].isDone {
                 cutOpened(index)
             }
@@ -152,7 +153,9 @@ actor ParallelListing {
 
     // MARK: Cutting
 
-    private func makeRange(after: [UInt8]?, upper: [UInt8]?, _ shape: KeyShape, _ expectedPages: Double?) -> ListingRange {
+    private func makeRange(
+        after: [UInt8]?, upper: [UInt8]?, _ shape: KeyShape, _ expectedPages: Double?
+    ) -> ListingRange {
         nextID += 1
         return ListingRange(id: nextID, after: after, upper: upper, shape: shape, expectedPages: expectedPages)
     }
@@ -170,8 +173,8 @@ actor ParallelListing {
         replaceEnd(of: index, by: cuts, expectedPages: nil)
     }
 
-    /// Where to cut what is thought to be so many pages: into even parts of a few pages, or, where that would be too many at a
-    /// time, into parts that double in length, since a guess is good near by and may be all wrong far away.
+    /// Where to cut what is thought to be so many pages: into even parts of a few pages, or, where that would be too
+    /// many at a time, into parts that double in length, since a guess is good near by and may be all wrong far away.
     private func fractions(ofPages pages: Double) -> [Double] {
         if pages <= Limits.pagesPerRange * Double(pieces) {
             let count = (pages / Limits.pagesPerRange).rounded(.up)
@@ -188,7 +191,9 @@ actor ParallelListing {
 
     /// The first page of the whole shows how dense the hints lie: takes as many of them as make ranges of a few pages.
     private func cutAtHints(_ index: Int, _ last: [UInt8]) -> Bool {
-        let ahead = hints.drop { !last.lexicographicallyPrecedes($0.bytes) }.filter { $0.bytes.starts(with: source.prefix) }
+        let ahead = hints.drop { !last.lexicographicallyPrecedes($0.bytes) }.filter {
+            $0.bytes.starts(with: source.prefix)
+        }
         let passed = hints.count - ahead.count
         let listed = Double(max(1, ranges[index].keysListed))
         var keysPerHint = passed > 0 ? listed / Double(passed) : nil

@@ -4,8 +4,9 @@ import Synchronization
 
 /// AWS Signature Version 4 over headers.
 ///
-/// The path and query that are signed are the very bytes that are sent: for S3 the path is encoded once, and the query is
-/// already sorted where it is made (Amazon S3 API Reference, "Authenticating Requests: Using the Authorization Header").
+/// The path and query that are signed are the very bytes that are sent: for S3 the path is encoded once, and the query
+/// is already sorted where it is made (Amazon S3 API Reference, "Authenticating Requests: Using the Authorization
+/// Header").
 final class RequestSigner: Sendable {
     private struct DerivedKey: Sendable {
         var secret: String
@@ -38,13 +39,15 @@ final class RequestSigner: Sendable {
         let (canonical, signedHeaders) = canonicalRequest(request, payloadHash: payloadHash)
         let scope = "\(instant.prefix(8))/\(region)/\(service)/aws4_request"
         let toSign = "AWS4-HMAC-SHA256\n\(instant)\n\(scope)\n" + hexadecimal(SHA256.hash(data: canonical))
-        let key = signingKey(credentials.secretAccessKey.reveal(), scope: scope, day: String(instant.prefix(8)), region: region)
+        let key = signingKey(
+            credentials.secretAccessKey.reveal(), scope: scope, day: String(instant.prefix(8)), region: region)
         let signature = HMAC<SHA256>.authenticationCode(for: Array(toSign.utf8), using: key)
-        request.headers.append((
-            "authorization",
-            "AWS4-HMAC-SHA256 Credential=\(credentials.accessKeyID)/\(scope),SignedHeaders=\(signedHeaders),Signature="
-                + hexadecimal(signature)
-        ))
+        request.headers.append(
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=\(credentials.accessKeyID)/\(scope),SignedHeaders=\(signedHeaders),Signature="
+                    + hexadecimal(signature)
+            ))
     }
 
     /// The canonical request's bytes, and the names of the headers in it.

@@ -23,7 +23,9 @@ struct BucketFacts {
             )
         case nil: return (.never, [])
         case let other?:
-            throw DrillError(.couldNotLook, "GetBucketVersioning was answered with the unknown status '\(printable(other.utf8))'", at: reader.place)
+            throw DrillError(
+                .couldNotLook, "GetBucketVersioning was answered with the unknown status '\(printable(other.utf8))'",
+                at: reader.place)
         }
     }
 
@@ -51,11 +53,14 @@ struct BucketFacts {
         do {
             let response = try await reader.client.send(S3Call(operation, query: [(subresource, nil)]))
             let document = try SmallDocument(response.body)
-            guard document.root == root else { throw XMLProblem(what: "the root is <\(document.root)>, not <\(root)>", offset: 0) }
+            guard document.root == root else {
+                throw XMLProblem(what: "the root is <\(document.root)>, not <\(root)>", offset: 0)
+            }
             return document
         } catch let problem as XMLProblem {
             throw DrillError(
-                .couldNotLook, "\(operation.rawValue) was answered with something else than S3 sends: \(problem)", at: reader.place,
+                .couldNotLook, "\(operation.rawValue) was answered with something else than S3 sends: \(problem)",
+                at: reader.place,
                 hints: ["Check `endpoint`: a proxy or another server may have answered."])
         } catch {
             throw await reader.described(error)

@@ -14,7 +14,8 @@ final class BucketReader: Sendable {
     private let candour = Mutex<Candour?>(nil)
 
     init(_ settings: S3Settings, _ environment: DrillEnvironment) {
-        let chain = CredentialChain(environment: environment, profile: settings.profile, region: settings.address.region)
+        let chain = CredentialChain(
+            environment: environment, profile: settings.profile, region: settings.address.region)
         client = settings.client(environment, chain)
         credentials = chain
         prefix = settings.prefix
@@ -61,16 +62,22 @@ final class BucketReader: Sendable {
 
     private static func parse(_ head: HTTPHead, place: String) throws -> Head {
         guard let size = head.value("content-length").flatMap(strictInteger), size >= 0 else {
-            throw DrillError(.couldNotLook, "HeadObject was answered without a length", at: place, hints: ["It may not be S3 that answered."])
+            throw DrillError(
+                .couldNotLook, "HeadObject was answered without a length", at: place,
+                hints: ["It may not be S3 that answered."])
         }
         let modified = head.value("last-modified").flatMap(Timestamps.httpDateSeconds)
         var etag = head.value("etag")
-        if let quoted = etag, quoted.count >= 2, quoted.hasPrefix("\""), quoted.hasSuffix("\"") { etag = String(quoted.dropFirst().dropLast()) }
+        if let quoted = etag, quoted.count >= 2, quoted.hasPrefix("\""), quoted.hasSuffix("\"") {
+            etag = String(quoted.dropFirst().dropLast())
+        }
         let reading = ObjectReading(
             sizeBytes: size, modifiedAt: modified.map { Date(timeIntervalSince1970: Double($0)) },
             version: head.value("x-amz-version-id").map(VersionID.init), etag: etag)
         var archive = head.value("x-amz-archive-status")
-        if let storage = head.value("x-amz-storage-class"), ["GLACIER", "DEEP_ARCHIVE"].contains(storage) { archive = storage }
+        if let storage = head.value("x-amz-storage-class"), ["GLACIER", "DEEP_ARCHIVE"].contains(storage) {
+            archive = storage
+        }
         // `ongoing-request="false", expiry-date="…"`: a restored copy is there.
         if head.value("x-amz-restore")?.contains("ongoing-request=\"false\"") == true { archive = nil }
         return Head(reading: reading, archive: archive, headers: head)
@@ -86,7 +93,8 @@ final class BucketReader: Sendable {
                 return .unreadable(reason: "access to the object is denied (HTTP 403)", cause: .accessDenied)
             }
             return .unknown(
-                reason: "HTTP 403 for every key, also one that nobody has: grant s3:ListBucket, so that a missing object is told from a "
+                reason:
+                    "HTTP 403 for every key, also one that nobody has: grant s3:ListBucket, so that a missing object is told from a "
                     + "forbidden one")
         }
     }
@@ -111,7 +119,8 @@ final class BucketReader: Sendable {
 
     // MARK: Bytes
 
-    /// Reads all bytes of that version, or of the object as it was listed: one that changed since is not passed off as it (S22).
+    /// Reads all bytes of that version, or of the object as it was listed: one that changed since is not passed off as
+    /// it (S22).
     func read(
         _ key: ObjectKey, _ reading: ObjectReading, receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void
     ) async throws {
@@ -127,16 +136,22 @@ final class BucketReader: Sendable {
         } catch let error as S3ServiceError {
             switch (error.status, error.code ?? "") {
             case (403, "InvalidObjectState"):
-                throw ContentUnreadable(reason: "archived: the object must be restored before it can be read", cause: .archived)
-            case (403, _): throw ContentUnreadable(reason: "access to the bytes is denied (\(error.code ?? "HTTP 403"))", cause: .accessDenied)
+                throw ContentUnreadable(
+                    reason: "archived: the object must be restored before it can be read", cause: .archived)
+            case (403, _):
+                throw ContentUnreadable(
+                    reason: "access to the bytes is denied (\(error.code ?? "HTTP 403"))", cause: .accessDenied)
             case (400, let code) where code.hasPrefix("KMS"):
-                throw ContentUnreadable(reason: "the key that encrypts it cannot be used (\(code))", cause: .accessDenied)
+                throw ContentUnreadable(
+                    reason: "the key that encrypts it cannot be used (\(code))", cause: .accessDenied)
             case (404, "NoSuchKey"), (404, "NoSuchVersion"):
-                throw ContentUnreadable(reason: "it was listed, but reading it says that it is not there", cause: .unknown)
+                throw ContentUnreadable(
+                    reason: "it was listed, but reading it says that it is not there", cause: .unknown)
             case (412, _):
                 throw DrillError(
                     .couldNotLook, "an object changed between listing and reading: \(key)", at: place,
-                    hints: ["The bucket is written to while it is drilled: drill a copy, or versions as of an instant."])
+                    hints: ["The bucket is written to while it is drilled: drill a copy, or versions as of an instant."]
+                )
             default: throw await described(error)
             }
         } catch let error as DrillError {
@@ -152,7 +167,9 @@ final class BucketReader: Sendable {
     func storedChecksum(
         _ key: ObjectKey, _ reading: ObjectReading, preferring: ChecksumAlgorithm?
     ) async throws -> StoredChecksum? {
-        guard case .present(let head) = try await head(key, version: reading.version, checksums: true) else { return nil }
+        guard case .present(let head) = try await head(key, version: reading.version, checksums: true) else {
+            return nil
+        }
         // Without a version, another object may have come in its place.
         if reading.version == nil, let etag = reading.etag, !etag.isEmpty, head.reading.etag != etag { return nil }
         return Self.storedChecksum(head.headers, etag: head.reading.etag, preferring: preferring)
@@ -171,7 +188,8 @@ final class BucketReader: Sendable {
         return kept.first { $0.algorithm == preferring } ?? (preferring == nil ? kept.first : nil)
     }
 
-    /// An ETag is the MD5 of the content where it has 32 digits and no key of the customer's or of KMS encrypts the object.
+    /// An ETag is the MD5 of the content where it has 32 digits and no key of the customer's or of KMS encrypts the
+    /// object.
     private static func etagDigest(_ head: HTTPHead, _ etag: String?) -> [UInt8]? {
         guard let etag, etag.utf8.count == 32, ["AES256", nil].contains(head.value("x-amz-server-side-encryption")),
             head.value("x-amz-server-side-encryption-customer-algorithm") == nil

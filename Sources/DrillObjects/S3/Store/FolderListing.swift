@@ -20,7 +20,8 @@ struct FolderListing {
         var call = S3Call(
             .listObjects,
             query: [
-                ("list-type", Array("2".utf8)), ("encoding-type", Array("url".utf8)), ("delimiter", Array("/".utf8)), ("prefix", prefix),
+                ("list-type", Array("2".utf8)), ("encoding-type", Array("url".utf8)), ("delimiter", Array("/".utf8)),
+                ("prefix", prefix),
             ])
         if let token { call.query.append(("continuation-token", token)) }
         let page: ListingPage

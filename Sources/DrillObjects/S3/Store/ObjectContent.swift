@@ -5,7 +5,9 @@ extension BucketReader {
     private static let attempts = 3
 
     /// Reads and hashes all bytes. A transfer that breaks off is begun anew, from its first byte.
-    func content(of key: ObjectKey, _ reading: ObjectReading, algorithm: ChecksumAlgorithm) async throws -> ContentReading {
+    func content(
+        of key: ObjectKey, _ reading: ObjectReading, algorithm: ChecksumAlgorithm
+    ) async throws -> ContentReading {
         var attempt = 1
         while true {
             let bytes = HashedBytes(algorithm)
@@ -13,7 +15,9 @@ extension BucketReader {
                 try await read(key, reading) { bytes.update($0) }
                 return bytes.reading
             } catch let error as DrillError {
-                guard attempt < Self.attempts, let failure = error.cause as? HTTPFailure, failure.isTransient else { throw error }
+                guard attempt < Self.attempts, let failure = error.cause as? HTTPFailure, failure.isTransient else {
+                    throw error
+                }
                 attempt += 1
             }
         }

@@ -7,9 +7,12 @@ struct OriginBucket: Sendable {
 
     init(_ reader: BucketReader) { self.reader = reader }
 
-    /// - Parameter copyEndedAt: When the copy's newest object was written, microseconds since 1970 UTC; nil where unknown.
+    /// - Parameter copyEndedAt: When the copy's newest object was written, microseconds since 1970 UTC; nil where
+    ///   unknown.
     func evidence(about key: ObjectKey, finding: FindingKind, copyEndedAt: Int64?) async throws -> KeyEvidence? {
-        guard [.missing, .sizeMismatch, .checksumMismatch].contains(finding), reader.cannotHold(key) == nil else { return nil }
+        guard [.missing, .sizeMismatch, .checksumMismatch].contains(finding), reader.cannotHold(key) == nil else {
+            return nil
+        }
         switch try await reader.head(key) {
         case .denied: return nil
         case .present(let head):
@@ -17,15 +20,18 @@ struct OriginBucket: Sendable {
             let ended = Date(microseconds: copyEndedAt)
             let since = "The live bucket \(reader.place) has it since \(text(modified))"
             if modified > ended {
-                return KeyEvidence(cause: .uploadedAfterCopy, text: "\(since), after the copy's newest object (\(text(ended))).")
+                return KeyEvidence(
+                    cause: .uploadedAfterCopy, text: "\(since), after the copy's newest object (\(text(ended))).")
             }
             // With another size or checksum, an old object in the copy is no sign of anything.
             guard finding == .missing else { return nil }
-            return KeyEvidence(cause: .notCopied, text: "\(since), before the copy's newest object was written (\(text(ended))).")
+            return KeyEvidence(
+                cause: .notCopied, text: "\(since), before the copy's newest object was written (\(text(ended))).")
         case .absent:
             guard finding == .missing, let deletion = try await deletion(of: key) else { return nil }
             return KeyEvidence(
-                cause: .deletedBeforeCopy, text: "The live bucket \(reader.place) had it until it was deleted at \(text(deletion)).")
+                cause: .deletedBeforeCopy,
+                text: "The live bucket \(reader.place) had it until it was deleted at \(text(deletion)).")
         }
     }
 

@@ -7,7 +7,9 @@ struct S3Backup: ObjectBackup {
     static let shape = SettingsShape(
         "s3: a bucket or prefix as it is now, as a copy",
         S3Settings.connectionFields + S3Settings.listingFields + [
-            SettingsField("path", .text, "With sets in a bucket: where the objects are below the set's folder. Default: the folder itself.")
+            SettingsField(
+                "path", .text,
+                "With sets in a bucket: where the objects are below the set's folder. Default: the folder itself.")
         ])
 
     let bucket: String
@@ -71,7 +73,8 @@ struct S3VersionsBackup: ObjectBackup {
         S3Settings.connectionFields + S3Settings.listingFields.filter { $0.name != "origin" } + [
             SettingsField(
                 "skew_tolerance", .duration,
-                "How far the clocks of database and store may be apart; a change nearer to the recovery point is in doubt. Default: 5s."),
+                "How far the clocks of database and store may be apart; a change nearer to the recovery point is in doubt. Default: 5s."
+            ),
             SettingsField(
                 "max_upload_window", .duration,
                 "How long a multipart upload may take: its time is that of its beginning. Default: 1d, twice the longest session of an "
@@ -101,7 +104,9 @@ struct S3VersionsBackup: ObjectBackup {
         let (status, notes) = try await BucketFacts(BucketReader(settings, environment)).versioning()
         guard status != .never else {
             return ComponentState(
-                .unusable("versioning was never enabled on \(settings.place): what was overwritten or deleted cannot be had back"))
+                .unusable(
+                    "versioning was never enabled on \(settings.place): what was overwritten or deleted cannot be had back"
+                ))
         }
         return ComponentState(.usable, notes: notes)
     }
@@ -124,14 +129,16 @@ struct S3VersionsBackup: ObjectBackup {
         let reader = BucketReader(settings, environment)
         guard recoveryPoint.timeIntervalSince(now) <= Double(skewTolerance) / 1_000_000 else {
             throw DrillError(
-                .couldNotLook, "the recovery point \(Timestamps.text(microseconds: recoveryPoint.microseconds)) is in the future",
+                .couldNotLook,
+                "the recovery point \(Timestamps.text(microseconds: recoveryPoint.microseconds)) is in the future",
                 at: settings.place)
         }
         let facts = BucketFacts(reader)
         let (status, versioningNotes) = try await facts.versioning()
         guard status != .never else {
             throw DrillError(
-                .backupUnusable, "versioning was never enabled: what was overwritten or deleted cannot be had back", at: settings.place)
+                .backupUnusable, "versioning was never enabled: what was overwritten or deleted cannot be had back",
+                at: settings.place)
         }
         var (retention, notes) = try await facts.retention(now: now.microseconds)
         notes = versioningNotes + notes
@@ -141,7 +148,8 @@ struct S3VersionsBackup: ObjectBackup {
             // Such rules run once a day.
             window = min(window, (days + 1) * 86_400_000_000)
         }
-        let resolver = VersionResolver(target: recoveryPoint.microseconds, skewTolerance: skewTolerance, uploadWindow: window)
+        let resolver = VersionResolver(
+            target: recoveryPoint.microseconds, skewTolerance: skewTolerance, uploadWindow: window)
         return S3VersionsStore(
             bucket: bucket, settings, reader, resolver: resolver, retention: retention, openingNotes: notes)
     }
@@ -149,7 +157,8 @@ struct S3VersionsBackup: ObjectBackup {
 
 extension S3Settings {
     /// `origin:` of an object backup; nil where there is none.
-    static func origin(_ reader: SettingsReader, bucket: String, _ environment: DrillEnvironment) throws -> S3Settings? {
+    static func origin(_ reader: SettingsReader, bucket: String, _ environment: DrillEnvironment) throws -> S3Settings?
+    {
         let fields = [SettingsField("bucket", .text, "The live bucket's name.")] + connectionFields
         guard let own = try reader.settings("origin", SettingsShape("The live bucket.", fields)) else { return nil }
         return try S3Settings(own, bucket: try own.string("bucket") ?? bucket, environment)

@@ -18,7 +18,8 @@ struct S3Download: Sendable {
 
     /// The path in scratch of that file, or of a directory with all files below it.
     func localPath(_ path: String, key: [UInt8], progress: @Sendable (Int64) -> Void) async throws -> String {
-        let root = scratch.directory + "/sets/" + hexadecimal(ContentHasher.sha256(of: Array(settings.place.utf8)).prefix(8))
+        let root =
+            scratch.directory + "/sets/" + hexadecimal(ContentHasher.sha256(of: Array(settings.place.utf8)).prefix(8))
         let target = try Self.safe(path, below: root)
         if FileManager.default.fileExists(atPath: target) { return target }
         if case .present(let head) = try await reader.head(ObjectKey(path)) {
@@ -30,7 +31,9 @@ struct S3Download: Sendable {
         return target
     }
 
-    private func directory(_ key: [UInt8], _ path: String, to target: String, _ progress: @Sendable (Int64) -> Void) async throws {
+    private func directory(
+        _ key: [UInt8], _ path: String, to target: String, _ progress: @Sendable (Int64) -> Void
+    ) async throws {
         let source = ListingSource(reader.client, .objects, prefix: key + Array("/".utf8), place: settings.place)
         var cursor = ListingCursor()
         var done: Int64 = 0
@@ -42,8 +45,10 @@ struct S3Download: Sendable {
                 guard !relative.isEmpty, relative.last != UInt8(ascii: "/") else { continue }
                 let file = try Self.safe(String(decoding: relative, as: UTF8.self), below: target, exactly: relative)
                 let reading = ObjectReading(
-                    sizeBytes: page.entries.sizes[index], etag: String(decoding: page.entries.etags[index], as: UTF8.self))
-                try await download(ObjectKey(page.entries.keys[index].dropFirst(settings.prefix.count)), reading, to: file)
+                    sizeBytes: page.entries.sizes[index],
+                    etag: String(decoding: page.entries.etags[index], as: UTF8.self))
+                try await download(
+                    ObjectKey(page.entries.keys[index].dropFirst(settings.prefix.count)), reading, to: file)
                 files += 1
                 done += page.entries.sizes[index]
                 progress(done)
@@ -61,7 +66,8 @@ struct S3Download: Sendable {
         let part = target + Self.unfinished
         do {
             try manager.createDirectory(
-                atPath: (target as NSString).deletingLastPathComponent, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+                atPath: (target as NSString).deletingLastPathComponent, withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700])
         } catch {
             throw DrillError(.couldNotLook, "cannot make the folder for it", at: target, cause: error)
         }
@@ -74,7 +80,8 @@ struct S3Download: Sendable {
             }
             if let stored, stored.digest != content.digest {
                 throw DrillError(
-                    .backupUnusable, "its bytes do not have the \(stored.algorithm.rawValue) that the store keeps of it", at: place)
+                    .backupUnusable,
+                    "its bytes do not have the \(stored.algorithm.rawValue) that the store keeps of it", at: place)
             }
             try manager.moveItem(atPath: part, toPath: target)
         } catch let unreadable as ContentUnreadable {
@@ -84,12 +91,16 @@ struct S3Download: Sendable {
         }
     }
 
-    /// That path below the root; refused where a part of it would lead elsewhere or two keys would meet in one file (X4).
+    /// That path below the root; refused where a part of it would lead elsewhere or two keys would meet in one file
+    /// (X4).
     private static func safe(_ path: String, below root: String, exactly bytes: [UInt8]? = nil) throws -> String {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        let isSafe = parts.allSatisfy { !["", ".", ".."].contains($0) && !$0.utf8.contains(0) && $0.utf8.count <= 255 - unfinished.utf8.count }
+        let isSafe = parts.allSatisfy {
+            !["", ".", ".."].contains($0) && !$0.utf8.contains(0) && $0.utf8.count <= 255 - unfinished.utf8.count
+        }
         guard isSafe, bytes.map({ $0 == Array(path.utf8) }) ?? true else {
-            throw DrillError(.couldNotLook, "no path on this machine can hold the key", at: printable(bytes ?? Array(path.utf8)))
+            throw DrillError(
+                .couldNotLook, "no path on this machine can hold the key", at: printable(bytes ?? Array(path.utf8)))
         }
         return root + "/" + path
     }
@@ -118,7 +129,8 @@ private final class DownloadFile: Sendable {
             do {
                 try state.handle.write(contentsOf: bytes)
             } catch {
-                throw DrillError(.couldNotLook, "cannot be written", at: path, hints: ["Is the disk full?"], cause: error)
+                throw DrillError(
+                    .couldNotLook, "cannot be written", at: path, hints: ["Is the disk full?"], cause: error)
             }
             state.hasher.update(bytes)
             state.size += Int64(bytes.count)

@@ -62,7 +62,9 @@ struct S3Folder: BackupFolder {
         var names: Set<[UInt8]> = []
         var level = FolderListing(reader.client, prefix: prefix, place: place)
         while limit.map({ names.count < $0 }) ?? true, let page = try await level.next() {
-            for index in 0..<page.entries.count { names.insert(Array(page.entries.keys[index].dropFirst(prefix.count))) }
+            for index in 0..<page.entries.count {
+                names.insert(Array(page.entries.keys[index].dropFirst(prefix.count)))
+            }
             for index in 0..<page.commonPrefixes.count {
                 names.insert(Array(page.commonPrefixes[index].dropFirst(prefix.count).dropLast()))
             }
@@ -89,7 +91,8 @@ struct S3Folder: BackupFolder {
     }
 
     func localPath(_ path: String, in scratch: Scratch, progress: @Sendable (Int64) -> Void) async throws -> String {
-        try await S3Download(reader, settings: settings, scratch: scratch).localPath(path, key: key(path), progress: progress)
+        try await S3Download(reader, settings: settings, scratch: scratch).localPath(
+            path, key: key(path), progress: progress)
     }
 
     func newestModification(limit: Int) async throws -> Date? {
@@ -108,8 +111,8 @@ struct S3Folder: BackupFolder {
     }
 }
 
-/// `backup.sets` as `s3://bucket/prefix`. Endpoint, region and credentials are those of the AWS tools' own variables and files:
-/// AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE.
+/// `backup.sets` as `s3://bucket/prefix`. Endpoint, region and credentials are those of the AWS tools' own variables
+/// and files: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE.
 enum S3FolderKind: BackupFolderKind {
     static let scheme = "s3"
 

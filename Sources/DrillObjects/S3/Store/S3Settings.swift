@@ -18,30 +18,43 @@ struct S3Settings: Sendable {
 
     static let connectionFields = [
         SettingsField(
-            "url", .text, "`s3://bucket/prefix` where the objects really are, when that is not the bucket that rows name."),
+            "url", .text,
+            "`s3://bucket/prefix` where the objects really are, when that is not the bucket that rows name."),
         SettingsField(
             "endpoint", .text,
-            "`https://host:port` of an S3-compatible store. Default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the profile's endpoint_url, else Amazon's."),
+            "`https://host:port` of an S3-compatible store. Default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the profile's "
+                + "endpoint_url, else Amazon's."
+        ),
         SettingsField(
             "region", .text,
-            "Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's, else us-east-1; a wrong one is corrected once by what the bucket answers."),
+            "Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's, else us-east-1; a wrong one is corrected once by what "
+                + "the bucket answers."
+        ),
         SettingsField(
             "path_style", .boolean,
             "Whether the bucket stands in the path of the URL. Default: true with an endpoint that is not Amazon's."),
         SettingsField("profile", .text, "A profile of the AWS files; then credentials are looked for nowhere else."),
-        SettingsField("ca_file", .text, "A PEM file of the authorities to believe. Default: AWS_CA_BUNDLE, else the system's."),
-        SettingsField("insecure", .boolean, "true accepts any certificate; every report prints it as a waiver. Default: false."),
-        SettingsField("request_payer", .boolean, "true agrees to pay for requests to a Requester Pays bucket. Default: false."),
+        SettingsField(
+            "ca_file", .text, "A PEM file of the authorities to believe. Default: AWS_CA_BUNDLE, else the system's."),
+        SettingsField(
+            "insecure", .boolean, "true accepts any certificate; every report prints it as a waiver. Default: false."),
+        SettingsField(
+            "request_payer", .boolean, "true agrees to pay for requests to a Requester Pays bucket. Default: false."),
     ]
 
     static let listingFields = [
         SettingsField(
             "listing", .choice(Listing.allCases.map(\.rawValue)),
-            "list names all objects; head asks for each key of the rows; auto (default) takes what costs fewer requests."),
+            "list names all objects; head asks for each key of the rows instead; auto (default) lists."
+        ),
         SettingsField("concurrency", .integer(1...256), "Requests in flight at a time. Default: 32."),
         SettingsField(
-            "origin", .settings(SettingsShape("The live bucket, read only, asked about keys with findings to tell their cause.",
-                [SettingsField("bucket", .text, "Its name. Default: the bucket that rows name.")] + connectionFields)),
+            "origin",
+            .settings(
+                SettingsShape(
+                    "The live bucket, read only, asked about keys with findings to tell their cause.",
+                    [SettingsField("bucket", .text, "Its name. Default: the bucket that rows name.")] + connectionFields
+                )),
             "The live bucket, asked only about keys with findings."),
     ]
 
@@ -71,10 +84,12 @@ struct S3Settings: Sendable {
         }
         let region = try reader.string("region") ?? ambient.region ?? "us-east-1"
         guard S3Address.isRegionName(region) else { throw reader.error("region", "'\(region)' is no region") }
-        address = S3Address(bucket: bucket, endpoint: endpoint, region: region, pathStyle: try reader.bool("path_style"))
+        address = S3Address(
+            bucket: bucket, endpoint: endpoint, region: region, pathStyle: try reader.bool("path_style"))
         guard !address.isDirectoryBucket else {
             throw reader.error(
-                reader.has("url") ? "url" : "bucket", "`\(bucket)` is a directory bucket, which lists its keys in no order",
+                reader.has("url") ? "url" : "bucket",
+                "`\(bucket)` is a directory bucket, which lists its keys in no order",
                 hints: ["Copy it to a general purpose bucket, or drill that copy."])
         }
         address.trust = HTTPTrust(
@@ -91,7 +106,8 @@ struct S3Settings: Sendable {
     /// Of a bucket outside of `backup.objects`, with nothing but what the environment says.
     init(bucket: String, prefix: [UInt8], _ environment: DrillEnvironment) throws {
         let ambient = try AmbientSettings(environment, profile: nil)
-        address = S3Address(bucket: bucket, endpoint: ambient.endpoint, region: ambient.region ?? "us-east-1", pathStyle: nil)
+        address = S3Address(
+            bucket: bucket, endpoint: ambient.endpoint, region: ambient.region ?? "us-east-1", pathStyle: nil)
         address.trust = HTTPTrust(caFile: ambient.caFile)
         self.prefix = prefix
         listing = .list
@@ -133,11 +149,14 @@ struct AmbientSettings {
         caFile = variables["AWS_CA_BUNDLE"] ?? settings["ca_bundle"]
         guard variables["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"]?.lowercased() != "true" else { return }
         for (source, text) in [
-            ("AWS_ENDPOINT_URL_S3", variables["AWS_ENDPOINT_URL_S3"]), ("AWS_ENDPOINT_URL", variables["AWS_ENDPOINT_URL"]),
+            ("AWS_ENDPOINT_URL_S3", variables["AWS_ENDPOINT_URL_S3"]),
+            ("AWS_ENDPOINT_URL", variables["AWS_ENDPOINT_URL"]),
             ("profile \"\(name)\"", settings["endpoint_url"]),
         ] {
             guard let text, !text.isEmpty else { continue }
-            guard let origin = S3Address.origin(text) else { throw DrillError(.usage, "'\(text)' is no address", at: source) }
+            guard let origin = S3Address.origin(text) else {
+                throw DrillError(.usage, "'\(text)' is no address", at: source)
+            }
             endpoint = origin
             endpointSource = source
             return

@@ -20,10 +20,13 @@ final class S3Store: ObjectStore {
     }
 
     var place: String { settings.place }
-    /// Objects get their times when they are written, and copies are synced again and again: nothing to be told from it.
+    /// Objects get their times when they are written, and copies are synced again and again: nothing to be told from
+    /// it.
     var copiedBetween: ClosedRange<Date>? { nil }
     var usage: [String: Int64] { reader.client.usage.merging(origin?.reader.client.usage ?? [:]) { $0 + $1 } }
-    var notes: [String] { settings.notes + [choice.withLock { $0 }].compactMap { $0 } + reader.clockNotes(tolerance: 300) }
+    var notes: [String] {
+        settings.notes + [choice.withLock { $0 }].compactMap { $0 } + reader.clockNotes(tolerance: 300)
+    }
     var wantsSplitHints: Bool { true }
     var keepsChecksums: Bool { true }
     var preferredConcurrency: Int { settings.concurrency }
@@ -46,11 +49,14 @@ final class S3Store: ObjectStore {
 
     func cannotHold(_ key: ObjectKey) -> String? { reader.cannotHold(key) }
 
-    func content(of key: ObjectKey, reading: ObjectReading, algorithm: ChecksumAlgorithm) async throws -> ContentReading {
+    func content(of key: ObjectKey, reading: ObjectReading, algorithm: ChecksumAlgorithm) async throws -> ContentReading
+    {
         try await reader.content(of: key, reading, algorithm: algorithm)
     }
 
-    func storedChecksum(of key: ObjectKey, reading: ObjectReading, preferring: ChecksumAlgorithm?) async throws -> StoredChecksum? {
+    func storedChecksum(
+        of key: ObjectKey, reading: ObjectReading, preferring: ChecksumAlgorithm?
+    ) async throws -> StoredChecksum? {
         try await reader.storedChecksum(key, reading, preferring: preferring)
     }
 
@@ -98,6 +104,8 @@ extension BucketReader {
     /// A sentence where the server's clock is off by more than so many seconds.
     func clockNotes(tolerance: Double) -> [String] {
         guard let skew = client.measuredSkew, abs(skew) > tolerance else { return [] }
-        return ["The clock of \(client.address.origin) is \(Int(abs(skew))) s \(skew > 0 ? "ahead of" : "behind") this machine's."]
+        return [
+            "The clock of \(client.address.origin) is \(Int(abs(skew))) s \(skew > 0 ? "ahead of" : "behind") this machine's."
+        ]
     }
 }

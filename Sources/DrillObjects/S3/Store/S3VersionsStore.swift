@@ -14,7 +14,8 @@ final class S3VersionsStore: ObjectStore {
 
     /// - Parameter openingNotes: What was found of the bucket's versioning and lifecycle.
     init(
-        bucket: String, _ settings: S3Settings, _ reader: BucketReader, resolver: VersionResolver, retention: RetentionRules,
+        bucket: String, _ settings: S3Settings, _ reader: BucketReader, resolver: VersionResolver,
+        retention: RetentionRules,
         openingNotes: [String]
     ) {
         self.bucket = bucket
@@ -40,7 +41,8 @@ final class S3VersionsStore: ObjectStore {
     func inventory(_ request: InventoryRequest) async throws -> any InventoryStream {
         if settings.listing == .head { return UnlistedInventory() }
         let listing = reader.listing(.versions, request, concurrency: settings.concurrency)
-        return VersionInventory(listing, resolver: resolver, storePrefix: settings.prefix, retention: retention) { [self] found in
+        return VersionInventory(listing, resolver: resolver, storePrefix: settings.prefix, retention: retention) {
+            [self] found in
             summary.withLock { $0 = found }
         }
     }
@@ -53,7 +55,8 @@ final class S3VersionsStore: ObjectStore {
             switch try await reader.head(key) {
             case .absent: return .absent
             case .present:
-                return .unknown(reason: "the object answers when asked by key, but the listing of versions does not name it")
+                return .unknown(
+                    reason: "the object answers when asked by key, but the listing of versions does not name it")
             case .denied: return try await reader.presence(of: key)
             }
         }
@@ -69,26 +72,33 @@ final class S3VersionsStore: ObjectStore {
 
     func cannotHold(_ key: ObjectKey) -> String? { reader.cannotHold(key) }
 
-    func content(of key: ObjectKey, reading: ObjectReading, algorithm: ChecksumAlgorithm) async throws -> ContentReading {
+    func content(of key: ObjectKey, reading: ObjectReading, algorithm: ChecksumAlgorithm) async throws -> ContentReading
+    {
         try await reader.content(of: key, reading, algorithm: algorithm)
     }
 
-    func storedChecksum(of key: ObjectKey, reading: ObjectReading, preferring: ChecksumAlgorithm?) async throws -> StoredChecksum? {
+    func storedChecksum(
+        of key: ObjectKey, reading: ObjectReading, preferring: ChecksumAlgorithm?
+    ) async throws -> StoredChecksum? {
         try await reader.storedChecksum(key, reading, preferring: preferring)
     }
 
     func evidence(about key: ObjectKey, finding: FindingKind) async throws -> KeyEvidence? {
-        guard [.missing, .staleVersion, .sizeMismatch, .checksumMismatch].contains(finding), cannotHold(key) == nil else { return nil }
+        guard [.missing, .staleVersion, .sizeMismatch, .checksumMismatch].contains(finding), cannotHold(key) == nil
+        else { return nil }
         let history = try await KeyHistory.read(reader, key)
         guard history.count > 0 else { return nil }
         let resolution = resolver.resolve((0..<history.count).map(history.facts))
         let entry = ResolvedEntry(resolution, history, 0..<history.count, resolver: resolver, retention: retention)
         guard finding == .missing else {
             // The row and the version that was current disagree; whether a later one is meant is for a person to see.
-            guard case .current(let index) = resolution.outcome, index > 0, !history.flags[0].contains(.deleteMarker) else { return nil }
+            guard case .current(let index) = resolution.outcome, index > 0, !history.flags[0].contains(.deleteMarker)
+            else { return nil }
             return KeyEvidence(
                 cause: .unknown,
-                text: "\(index) later versions or markers exist, the next of \(Timestamps.text(microseconds: history.modified[index - 1])).")
+                text:
+                    "\(index) later versions or markers exist, the next of \(Timestamps.text(microseconds: history.modified[index - 1]))."
+            )
         }
         guard let detail = entry.detail, let cause = detail.cause else { return nil }
         return KeyEvidence(cause: cause, text: "Its history: \(detail.note).")
@@ -103,11 +113,14 @@ final class S3VersionsStore: ObjectStore {
         }
         if summary.ambiguous > 0 {
             let reasons: [(VersionDoubts, String)] = [
-                (.skew, "within the skew tolerance"), (.sameSecond, "in the same second"), (.multipart, "multipart uploads across it"),
+                (.skew, "within the skew tolerance"), (.sameSecond, "in the same second"),
+                (.multipart, "multipart uploads across it"),
                 (.order, "an order that cannot be trusted"), (.nullOverwritten, "null versions overwritten since"),
             ]
             let parts = reasons.compactMap { doubt, text in summary.byDoubt[doubt].map { "\($0) \(text)" } }
-            notes.append("\(summary.ambiguous) keys of \(place) have two readings at the recovery point: \(parts.joined(separator: ", ")).")
+            notes.append(
+                "\(summary.ambiguous) keys of \(place) have two readings at the recovery point: \(parts.joined(separator: ", "))."
+            )
         }
         if let oldest = summary.oldestVersioned, oldest > resolver.target, summary.nullEntries > 0 {
             notes.append(

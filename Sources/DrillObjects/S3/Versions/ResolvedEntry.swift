@@ -41,7 +41,8 @@ struct ResolvedEntry {
             let expired = retention.mayHaveExpired(
                 key: entries.keys[index], noncurrentSince: entries.modified[index])
             detail = EntryDetail(
-                note: expired.map { "\(note); \($0)" } ?? note, happenedAt: .init(microseconds: entries.modified[index]),
+                note: expired.map { "\(note); \($0)" } ?? note,
+                happenedAt: .init(microseconds: entries.modified[index]),
                 cause: expired == nil ? .uploadedAfterCopy : .expiredVersion)
         case .ambiguous(let readings):
             state = .ambiguous
@@ -56,10 +57,12 @@ struct ResolvedEntry {
         var reasons: [String] = []
         if doubts.contains(.sameSecond) { reasons.append("a change within the very second of the recovery point") }
         if doubts.contains(.skew) {
-            reasons.append("a change within \(resolver.skewTolerance / 1_000_000) s of the recovery point (skew_tolerance)")
+            reasons.append(
+                "a change within \(resolver.skewTolerance / 1_000_000) s of the recovery point (skew_tolerance)")
         }
         if doubts.contains(.multipart) {
-            reasons.append("a multipart upload that began before the recovery point and may have been completed after it")
+            reasons.append(
+                "a multipart upload that began before the recovery point and may have been completed after it")
         }
         if doubts.contains(.order) { reasons.append("versions with one stamp in an order that cannot be trusted") }
         if doubts.contains(.nullOverwritten) {

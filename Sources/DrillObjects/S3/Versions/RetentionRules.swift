@@ -28,11 +28,16 @@ struct RetentionRules: Sendable, Equatable {
             guard text("Status")?.string == "Enabled" else { continue }
             let prefix = (text("Filter/Prefix") ?? text("Filter/And/Prefix") ?? text("Prefix"))?.text ?? []
             let isConditional = leaves.contains { $0.path.hasPrefix("Rule/Filter/") && !$0.path.hasSuffix("/Prefix") }
-            if let days = text("NoncurrentVersionExpiration/NoncurrentDays").flatMap({ Int64($0.string) }), (0...100_000).contains(days) {
+            if let days = text("NoncurrentVersionExpiration/NoncurrentDays").flatMap({ Int64($0.string) }),
+                (0...100_000).contains(days)
+            {
                 rules.append(
-                    Rule(id: text("ID")?.string ?? "without a name", prefix: prefix, noncurrentDays: days, isConditional: isConditional))
+                    Rule(
+                        id: text("ID")?.string ?? "without a name", prefix: prefix, noncurrentDays: days,
+                        isConditional: isConditional))
             }
-            if prefix.isEmpty, !isConditional, let days = text("AbortIncompleteMultipartUpload/DaysAfterInitiation").flatMap({ Int64($0.string) }),
+            if prefix.isEmpty, !isConditional,
+                let days = text("AbortIncompleteMultipartUpload/DaysAfterInitiation").flatMap({ Int64($0.string) }),
                 (0...100_000).contains(days)
             {
                 abortsUploadsAfterDays = min(days, abortsUploadsAfterDays ?? .max)
@@ -40,10 +45,13 @@ struct RetentionRules: Sendable, Equatable {
         }
     }
 
-    /// Why the version before one of that instant may be gone, or nil: a version stops being current when the next one comes.
+    /// Why the version before one of that instant may be gone, or nil: a version stops being current when the next one
+    /// comes.
     func mayHaveExpired(key: ArraySlice<UInt8>, noncurrentSince: Int64) -> String? {
-        for rule in rules where key.starts(with: rule.prefix) && noncurrentSince + rule.noncurrentDays * Self.day <= now {
-            return "lifecycle rule \"\(rule.id)\" removes versions \(rule.noncurrentDays) days after they stopped being current"
+        for rule in rules where key.starts(with: rule.prefix) && noncurrentSince + rule.noncurrentDays * Self.day <= now
+        {
+            return
+                "lifecycle rule \"\(rule.id)\" removes versions \(rule.noncurrentDays) days after they stopped being current"
         }
         return nil
     }

@@ -30,7 +30,8 @@ struct VersionSummary: Sendable {
     }
 }
 
-/// A versioned bucket as it was at one instant, in key order: each key that has any history, with what was current then.
+/// A versioned bucket as it was at one instant, in key order: each key that has any history, with what was current
+/// then.
 actor VersionInventory: InventoryStream {
     private let listing: ParallelListing
     private let resolver: VersionResolver
@@ -109,7 +110,11 @@ actor VersionInventory: InventoryStream {
         summary.count(resolution)
         summary.entries += Int64(range.count)
         for fact in facts {
-            if fact.isNull { summary.nullEntries += 1 } else { summary.oldestVersioned = min(summary.oldestVersioned ?? .max, fact.modified) }
+            if fact.isNull {
+                summary.nullEntries += 1
+            } else {
+                summary.oldestVersioned = min(summary.oldestVersioned ?? .max, fact.modified)
+            }
         }
         let entry = ResolvedEntry(resolution, entries, range, resolver: resolver, retention: retention)
         batch.append(key, entry, entries)

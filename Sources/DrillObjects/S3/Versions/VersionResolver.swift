@@ -4,10 +4,11 @@ struct VersionFacts: Sendable, Equatable {
     var modified: Int64
     var isDeleteMarker = false
     var isLatest = false
-    /// The version ID is `null`: written without versioning or while it was suspended. A key has at most one such entry, and
-    /// writing it destroys the one before (S17).
+    /// The version ID is `null`: written without versioning or while it was suspended. A key has at most one such
+    /// entry, and writing it destroys the one before (S17).
     var isNull = false
-    /// The ETag ends in `-N`. `LastModified` is then when the upload began; the object appeared when it was completed (S15).
+    /// The ETag ends in `-N`. `LastModified` is then when the upload began; the object appeared when it was completed
+    /// (S15).
     var isMultipart = false
     var sizeBytes: Int64 = 0
     /// Opaque; equal for equal bytes where it is equal at all.
@@ -56,8 +57,8 @@ struct VersionResolution: Sendable, Equatable {
 /// Decides which version of a key was current at one instant, or says that it cannot be known.
 ///
 /// A change stamped `s` happened within `[s, s + 1 s)` where the store keeps whole seconds (Amazon S3), or within the
-/// millisecond where it keeps those. A change at exactly T counts as done. Only what must have happened by T minus the skew
-/// tolerance, or after T plus it, is certain.
+/// millisecond where it keeps those. A change at exactly T counts as done. Only what must have happened by T minus the
+/// skew tolerance, or after T plus it, is certain.
 struct VersionResolver: Sendable {
     /// All in microseconds; the target since 1970 UTC.
     let target: Int64
@@ -102,12 +103,13 @@ struct VersionResolver: Sendable {
         if decidedAt == nil { candidates.append(nil) }
 
         var resolution = conclude(history, order, candidates, doubts, decidedAt)
-        resolution.isSkewSensitive = nominal(history, order, target - skewTolerance) != nominal(history, order, target + skewTolerance)
+        resolution.isSkewSensitive =
+            nominal(history, order, target - skewTolerance) != nominal(history, order, target + skewTolerance)
         return resolution
     }
 
-    /// The answer where nothing is in doubt, which is nearly always: an ordered history without a change near the recovery
-    /// point. nil where a closer look is needed.
+    /// The answer where nothing is in doubt, which is nearly always: an ordered history without a change near the
+    /// recovery point. nil where a closer look is needed.
     private func plainOutcome(_ history: [VersionFacts]) -> VersionResolution.Outcome? {
         var decided: VersionResolution.Outcome?
         var previous = Int64.max
@@ -133,10 +135,13 @@ struct VersionResolver: Sendable {
         let objects = distinct.compactMap { $0 }
         guard let newest = objects.first else {
             // No object in any reading; a marker says when it went, else the oldest entry when the first one came.
-            if let marker = order.first(where: { !isAfter(history[$0]) }) { return VersionResolution(outcome: .deleted(marker)) }
+            if let marker = order.first(where: { !isAfter(history[$0]) }) {
+                return VersionResolution(outcome: .deleted(marker))
+            }
             return VersionResolution(outcome: .notYetCreated(order[order.count - 1]))
         }
-        // A null version written since may have destroyed the one that was current then, unless that is the null one itself.
+        // A null version written since may have destroyed the one that was current then, unless that is the null one
+        // itself.
         let lostNull = order.contains { index in
             guard history[index].isNull, index != decidedAt else { return false }
             if case .before = place(history[index], tolerance: skewTolerance) { return false }
@@ -166,7 +171,8 @@ struct VersionResolver: Sendable {
         // Which of the reasons would remain without the ones before it?
         if end <= target - tolerance { return .uncertain(.multipart) }
         if end <= target || entry.modified > target {
-            return .uncertain(entry.isMultipart && latest > target && entry.modified <= target ? [.skew, .multipart] : .skew)
+            return .uncertain(
+                entry.isMultipart && latest > target && entry.modified <= target ? [.skew, .multipart] : .skew)
         }
         return .uncertain(entry.isMultipart ? [.sameSecond, .multipart] : .sameSecond)
     }
@@ -181,8 +187,8 @@ struct VersionResolver: Sendable {
         order.first { history[$0].modified <= instant }
     }
 
-    /// Indices newest first. The store's own order is kept where the stamps and the latest mark agree with it; else the stamps
-    /// decide, and the order of equal ones is not to be trusted.
+    /// Indices newest first. The store's own order is kept where the stamps and the latest mark agree with it; else the
+    /// stamps decide, and the order of equal ones is not to be trusted.
     private static func newestFirst(_ history: [VersionFacts]) -> (order: [Int], isTrusted: Bool) {
         let indices = Array(history.indices)
         let isDescending = zip(indices, indices.dropFirst()).allSatisfy { history[$0].modified >= history[$1].modified }

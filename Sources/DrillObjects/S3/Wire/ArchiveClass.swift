@@ -1,4 +1,5 @@
-/// Storage classes whose bytes must be restored first (Amazon S3 User Guide, "Understanding archive retrieval options").
+/// Storage classes whose bytes must be restored first (Amazon S3 User Guide, "Understanding archive retrieval
+/// options").
 enum ArchiveClass {
     static func isArchived(_ name: UnsafeRawBufferPointer) -> Bool {
         name.elementsEqual("GLACIER".utf8) || name.elementsEqual("DEEP_ARCHIVE".utf8)

@@ -10,14 +10,17 @@ struct KeyDecoder {
     @inline(__always)
     func append(_ scanner: XMLScanner, _ text: Range<Int>, to target: inout [UInt8]) throws(XMLProblem) -> Bool {
         let bytes = scanner.bytes(text)
-        for byte in bytes where byte == UInt8(ascii: "%") || byte == UInt8(ascii: "&") || byte == UInt8(ascii: "+") || byte < 0x20 {
+        for byte in bytes
+        where byte == UInt8(ascii: "%") || byte == UInt8(ascii: "&") || byte == UInt8(ascii: "+") || byte < 0x20 {
             return try appendEncoded(scanner, text, to: &target)
         }
         target.append(contentsOf: bytes)
         return false
     }
 
-    private func appendEncoded(_ scanner: XMLScanner, _ text: Range<Int>, to target: inout [UInt8]) throws(XMLProblem) -> Bool {
+    private func appendEncoded(
+        _ scanner: XMLScanner, _ text: Range<Int>, to target: inout [UInt8]
+    ) throws(XMLProblem) -> Bool {
         var sawPlus = false
         var index = text.lowerBound
         while index < text.upperBound {
@@ -27,7 +30,9 @@ struct KeyDecoder {
                 let length = target.count
                 index = try scanner.appendEntity(at: index, end: text.upperBound, to: &target)
                 // No server spells `%` and `+` so; what they would mean inside a URL encoding, nobody knows.
-                if decodesURL, target.count == length + 1, target[length] == UInt8(ascii: "%") || target[length] == UInt8(ascii: "+") {
+                if decodesURL, target.count == length + 1,
+                    target[length] == UInt8(ascii: "%") || target[length] == UInt8(ascii: "+")
+                {
                     throw XMLProblem(what: "a key with a percent or plus sign as an entity", offset: index)
                 }
             case UInt8(ascii: "%") where decodesURL:

@@ -8,10 +8,11 @@ enum PageProblem: Error {
     case service(S3ErrorBody)
 }
 
-/// Reads one page of a listing from a body in memory, at the speed of a few scans over it: no string and no tree an entry.
+/// Reads one page of a listing from a body in memory, at the speed of a few scans over it: no string and no tree an
+/// entry.
 ///
-/// A page is complete or an error: the root must be the one asked for and be closed, each entry must have what it needs, and
-/// `IsTruncated` must say yes or no.
+/// A page is complete or an error: the root must be the one asked for and be closed, each entry must have what it
+/// needs, and `IsTruncated` must say yes or no.
 struct ListingPageReader {
     private let kind: ListingKind
     private let keys: KeyDecoder
@@ -49,7 +50,9 @@ struct ListingPageReader {
         return page
     }
 
-    private init(_ buffer: UnsafeRawBufferPointer, _ kind: ListingKind, plusIsSpace: Bool, decodesURL: Bool) throws(XMLProblem) {
+    private init(
+        _ buffer: UnsafeRawBufferPointer, _ kind: ListingKind, plusIsSpace: Bool, decodesURL: Bool
+    ) throws(XMLProblem) {
         guard let scanner = XMLScanner(buffer) else { throw XMLProblem(what: "an empty body", offset: 0) }
         self.scanner = scanner
         self.kind = kind
@@ -61,13 +64,17 @@ struct ListingPageReader {
         try scanner.skipProlog()
         let root = try scanner.openTag()
         // Older servers of ListObjectVersions use the name of its request.
-        let isExpected = scanner.named(root.name, kind.root) || (kind == .versions && scanner.named(root.name, "ListVersionsResponse"))
+        let isExpected =
+            scanner.named(root.name, kind.root)
+            || (kind == .versions && scanner.named(root.name, "ListVersionsResponse"))
         guard isExpected, !root.isEmpty else {
             throw XMLProblem(what: "the root is <\(scanner.text(root.name))>, not <\(kind.root)>", offset: 0)
         }
         while let child = try scanner.nextChild(of: root.name) { try readChild(child) }
         try scanner.finish()
-        guard let truncation else { throw scanner.problem("no IsTruncated: the page does not say whether it is the last") }
+        guard let truncation else {
+            throw scanner.problem("no IsTruncated: the page does not say whether it is the last")
+        }
         page.isTruncated = truncation
         return page
     }

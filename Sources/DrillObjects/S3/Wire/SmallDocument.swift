@@ -19,7 +19,9 @@ struct SmallDocument: Sendable {
     init(_ body: [UInt8]) throws(XMLProblem) {
         guard body.count <= Self.sizeLimit else { throw XMLProblem(what: "an answer larger than 1 MiB", offset: 0) }
         (root, leaves) = try body.withUnsafeBufferPointer { buffer throws(XMLProblem) in
-            guard var scanner = XMLScanner(UnsafeRawBufferPointer(buffer)) else { throw XMLProblem(what: "an empty body", offset: 0) }
+            guard var scanner = XMLScanner(UnsafeRawBufferPointer(buffer)) else {
+                throw XMLProblem(what: "an empty body", offset: 0)
+            }
             try scanner.skipProlog()
             let root = try scanner.openTag()
             var leaves: [Leaf] = []
@@ -35,7 +37,9 @@ struct SmallDocument: Sendable {
     private static func read(
         _ scanner: inout XMLScanner, _ tag: XMLScanner.Tag, path: [String], group: Int, into leaves: inout [Leaf]
     ) throws(XMLProblem) {
-        guard path.count < XMLScanner.depthLimit else { throw scanner.problem("more than \(XMLScanner.depthLimit) levels") }
+        guard path.count < XMLScanner.depthLimit else {
+            throw scanner.problem("more than \(XMLScanner.depthLimit) levels")
+        }
         // Text or elements: a look ahead tells.
         var probe = scanner
         var group = group
@@ -65,7 +69,8 @@ struct S3ErrorBody: Sendable, Equatable {
 
     /// nil where the body is no `<Error>` document (STS wraps it in `<ErrorResponse>`).
     init?(_ body: [UInt8]) {
-        guard let document = try? SmallDocument(body), document.root == "Error" || document.root == "ErrorResponse" else { return nil }
+        guard let document = try? SmallDocument(body), document.root == "Error" || document.root == "ErrorResponse"
+        else { return nil }
         let prefix = document.root == "Error" ? "" : "Error/"
         guard let code = document.text(prefix + "Code"), !code.isEmpty else { return nil }
         self.code = String(code.prefix(100))

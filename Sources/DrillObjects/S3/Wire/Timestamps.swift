@@ -1,7 +1,7 @@
 /// Instants as S3 writes them, read and written by digits: no formatter and no time zone of this machine takes part.
 enum Timestamps {
-    /// Microseconds since 1970 UTC of `2009-10-12T17:50:30.000Z`; digits beyond the sixth of a fraction are dropped. Offsets
-    /// such as `+00:00` are taken as well. nil for anything else.
+    /// Microseconds since 1970 UTC of `2009-10-12T17:50:30.000Z`; digits beyond the sixth of a fraction are dropped.
+    /// Offsets such as `+00:00` are taken as well. nil for anything else.
     static func microseconds(_ text: UnsafeRawBufferPointer) -> Int64? {
         guard text.count >= 20, text[4] == UInt8(ascii: "-"), text[7] == UInt8(ascii: "-"),
             text[10] == UInt8(ascii: "T") || text[10] == UInt8(ascii: " "), text[13] == UInt8(ascii: ":"),
@@ -30,14 +30,17 @@ enum Timestamps {
 
     static func microseconds(_ text: String) -> Int64? { Array(text.utf8).withUnsafeBytes { microseconds($0) } }
 
-    /// Seconds since 1970 UTC of an HTTP `Date`: `Fri, 24 May 2013 00:00:00 GMT` (RFC 9110, the one form that is still sent).
+    /// Seconds since 1970 UTC of an HTTP `Date`: `Fri, 24 May 2013 00:00:00 GMT` (RFC 9110, the one form that is still
+    /// sent).
     static func httpDateSeconds(_ text: String) -> Int64? {
         let parts = text.split(separator: " ")
         guard parts.count == 6, parts[5] == "GMT", let day = strict(parts[1]), let year = strict(parts[3]),
-            let month = monthNames.firstIndex(of: String(parts[2])), (1...31).contains(day), (1970...9999).contains(year)
+            let month = monthNames.firstIndex(of: String(parts[2])), (1...31).contains(day),
+            (1970...9999).contains(year)
         else { return nil }
         let clock = parts[4].split(separator: ":", omittingEmptySubsequences: false).map(strict)
-        guard clock.count == 3, let hour = clock[0], let minute = clock[1], let second = clock[2], hour < 24, minute < 60, second <= 60
+        guard clock.count == 3, let hour = clock[0], let minute = clock[1], let second = clock[2], hour < 24,
+            minute < 60, second <= 60
         else { return nil }
         return daysSince1970(year: year, month: Int64(month) + 1, day: day) * 86400 + hour * 3600 + minute * 60 + second
     }
@@ -60,7 +63,9 @@ enum Timestamps {
             + padded((microseconds - seconds * 1_000_000) / 1000, 3) + "Z"
     }
 
-    private static let monthNames = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    private static let monthNames = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ]
 
     private static func strict(_ text: Substring) -> Int64? {
         guard !text.isEmpty, text.utf8.count <= 4 else { return nil }
@@ -89,7 +94,8 @@ enum Timestamps {
         guard index < text.count else { return nil }
         if text[index] == UInt8(ascii: "Z") { return index + 1 == text.count ? 0 : nil }
         guard text[index] == UInt8(ascii: "+") || text[index] == UInt8(ascii: "-"), index + 6 == text.count,
-            text[index + 3] == UInt8(ascii: ":"), let hours = number(text, index + 1, 2), let minutes = number(text, index + 4, 2),
+            text[index + 3] == UInt8(ascii: ":"), let hours = number(text, index + 1, 2),
+            let minutes = number(text, index + 4, 2),
             hours < 24, minutes < 60
         else { return nil }
         let seconds = hours * 3600 + minutes * 60

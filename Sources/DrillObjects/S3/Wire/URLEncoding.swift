@@ -5,7 +5,11 @@ enum URLEncoding {
     /// An object key as a path: `/` stays as well.
     static func appendPath(_ bytes: some Sequence<UInt8>, to target: inout [UInt8]) {
         for byte in bytes {
-            if isUnreserved(byte) || byte == UInt8(ascii: "/") { target.append(byte) } else { appendEscape(byte, to: &target) }
+            if isUnreserved(byte) || byte == UInt8(ascii: "/") {
+                target.append(byte)
+            } else {
+                appendEscape(byte, to: &target)
+            }
         }
     }
 
@@ -25,7 +29,8 @@ enum URLEncoding {
     static func isUnreserved(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+            UInt8(ascii: "~"):
             true
         default: false
         }

@@ -8,8 +8,9 @@ struct XMLProblem: Error, Equatable, CustomStringConvertible {
     var description: String { "\(what) at byte \(offset)" }
 }
 
-/// Reads markup from a body in memory, tag by tag. It knows what S3's answers are made of and nothing else: no DOCTYPE, no
-/// CDATA, no comments, no entities but the five and numeric ones, at most 32 levels, at most 64 KiB of text at a time (X7).
+/// Reads markup from a body in memory, tag by tag. It knows what S3's answers are made of and nothing else: no DOCTYPE,
+/// no CDATA, no comments, no entities but the five and numeric ones, at most 32 levels, at most 64 KiB of text at a
+/// time (X7).
 ///
 /// The body must outlive the scanner; ranges are offsets in it.
 struct XMLScanner {
@@ -55,7 +56,8 @@ struct XMLScanner {
         if byte(0) == 0xEF, byte(1) == 0xBB, byte(2) == 0xBF { position = 3 }
         skipSpace()
         if byte(position) == UInt8(ascii: "<"), byte(position + 1) == UInt8(ascii: "?") {
-            guard let end = find(UInt8(ascii: ">"), from: position, limit: 1024), byte(end - 1) == UInt8(ascii: "?") else {
+            guard let end = find(UInt8(ascii: ">"), from: position, limit: 1024), byte(end - 1) == UInt8(ascii: "?")
+            else {
                 throw problem("an XML declaration without its end")
             }
             position = end + 1
@@ -70,14 +72,15 @@ struct XMLScanner {
         guard position == count else { throw problem("something follows the end of the document") }
     }
 
-    /// The next opening tag inside the element `parent`, or nil after having read the parent's closing tag. Text between tags
-    /// may only be white space.
+    /// The next opening tag inside the element `parent`, or nil after having read the parent's closing tag. Text
+    /// between tags may only be white space.
     @inline(__always)
     mutating func nextChild(of parent: Range<Int>) throws(XMLProblem) -> Tag? {
         if byte(position) != UInt8(ascii: "<") {
             skipSpace()
             guard byte(position) == UInt8(ascii: "<") else {
-                throw problem(position >= count ? "the document ends before its closing tag" : "text where only tags may stand")
+                throw problem(
+                    position >= count ? "the document ends before its closing tag" : "text where only tags may stand")
             }
         }
         if byte(position + 1) == UInt8(ascii: "/") {
@@ -93,7 +96,9 @@ struct XMLScanner {
         var index = start
         while index < count, Self.isNameByte(base[index]) { index += 1 }
         guard index > start, index - start <= 256 else {
-            throw problem(byte(start) == UInt8(ascii: "!") ? "a DOCTYPE, comment or CDATA section is refused" : "a tag without a name")
+            throw problem(
+                byte(start) == UInt8(ascii: "!")
+                    ? "a DOCTYPE, comment or CDATA section is refused" : "a tag without a name")
         }
         let name = start..<index
         if byte(index) == UInt8(ascii: ">") {
@@ -123,7 +128,8 @@ struct XMLScanner {
         if tag.isEmpty { return position..<position }
         let start = position
         guard let end = find(UInt8(ascii: "<"), from: start, limit: Self.textLimit) else {
-            throw problem(count - start > Self.textLimit ? "a text longer than 64 KiB" : "the document ends inside a text")
+            throw problem(
+                count - start > Self.textLimit ? "a text longer than 64 KiB" : "the document ends inside a text")
         }
         position = end
         guard byte(end + 1) == UInt8(ascii: "/") else { throw problem("an element where only text may stand") }
@@ -137,7 +143,9 @@ struct XMLScanner {
         var open = [tag.name]
         while let innermost = open.last {
             guard let next = find(UInt8(ascii: "<"), from: position, limit: Self.textLimit) else {
-                throw problem(count - position > Self.textLimit ? "a text longer than 64 KiB" : "the document ends inside an element")
+                throw problem(
+                    count - position > Self.textLimit
+                        ? "a text longer than 64 KiB" : "the document ends inside an element")
             }
             position = next
             if byte(next + 1) == UInt8(ascii: "/") {
@@ -146,7 +154,9 @@ struct XMLScanner {
             } else {
                 let inner = try openTag()
                 if !inner.isEmpty { open.append(inner.name) }
-                guard depth + open.count <= Self.depthLimit else { throw problem("more than \(Self.depthLimit) levels") }
+                guard depth + open.count <= Self.depthLimit else {
+                    throw problem("more than \(Self.depthLimit) levels")
+                }
             }
         }
     }
@@ -203,7 +213,8 @@ struct XMLScanner {
     private func numericEntity(_ name: Range<Int>) -> Unicode.Scalar? {
         guard byte(name.lowerBound) == UInt8(ascii: "#") else { return nil }
         let isHexadecimal = byte(name.lowerBound + 1) == UInt8(ascii: "x")
-        let digits = (name.lowerBound + (isHexadecimal ? 2 : 1))..<max(name.upperBound, name.lowerBound + (isHexadecimal ? 2 : 1))
+        let start = name.lowerBound + (isHexadecimal ? 2 : 1)
+        let digits = start..<max(start, name.upperBound)
         guard !digits.isEmpty else { return nil }
         var value: UInt32 = 0
         for index in digits {
