@@ -49,21 +49,20 @@ private final class ScriptedHTTP: HTTPTransport {
     }
 
     /// A home directory with AWS files, removed at the end.
-    private func withHome<Result>(
-        config: String = "", credentials: String = "", _ body: (String) async throws -> Result
-    ) async throws -> Result {
+    private func withHome(
+        config: String = "", credentials: String = "", _ body: (String) async throws -> Void
+    ) async throws {
         let home = FileManager.default.temporaryDirectory.appending(path: "home-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: home.appending(path: ".aws"), withIntermediateDirectories: true)
         try Data(config.utf8).write(to: home.appending(path: ".aws/config"))
         try Data(credentials.utf8).write(to: home.appending(path: ".aws/credentials"))
         do {
-            let result = try await body(home.path)
-            try FileManager.default.removeItem(at: home)
-            return result
+            try await body(home.path)
         } catch {
             try FileManager.default.removeItem(at: home)
             throw error
         }
+        try FileManager.default.removeItem(at: home)
     }
 
     private static func roleAnswer(_ action: String, _ id: String) -> HTTPResponse {
@@ -78,7 +77,7 @@ private final class ScriptedHTTP: HTTPTransport {
         try await withHome(
             credentials:
                 "[default]\naws_access_key_id=D\naws_secret_access_key=d\n[b]\naws_access_key_id = B\naws_secret_access_key = b\n"
-        ) { home in
+        ) { (home: String) async throws -> Void in
             let variables = ["AWS_ACCESS_KEY_ID": "E", "AWS_SECRET_ACCESS_KEY": "e", "HOME": home]
             #expect(try await chain(variables).current().accessKeyID == "E")
             #expect(try await chain(variables, profile: "b").current().accessKeyID == "B")
@@ -137,7 +136,7 @@ private final class ScriptedHTTP: HTTPTransport {
 
     @Test("S32: the web identity token is read anew each time, and refreshed five minutes before the end")
     func webIdentity() async throws {
-        try await withHome { home in
+        try await withHome { (home: String) async throws -> Void in
             let file = home + "/token"
             try Data("first\n".utf8).write(to: URL(filePath: file))
             let bodies = Mutex<[String]>([])
@@ -169,7 +168,8 @@ private final class ScriptedHTTP: HTTPTransport {
 
     @Test("A credential process is run without a shell, and what it prints is never repeated")
     func process() async throws {
-        try await withHome(config: "[default]\ncredential_process = /opt/get \"a b\" 'c'\n") { home in
+        try await withHome(config: "[default]\ncredential_process = /opt/get \"a b\" 'c'\n") {
+            (home: String) async throws -> Void in
             let processes = FakeProcesses { command in
                 #expect(command.executable == "/opt/get" && command.arguments == ["a b", "c"])
                 let output = #"{"Version": 1, "AccessKeyId": "P", "SecretAccessKey": "p", "SessionToken": "t"}"#

@@ -9,6 +9,9 @@ actor CredentialChain: CredentialSource {
     private let profile: String?
     private let region: String
     private var found: AWSCredentials?
+    /// When new ones are looked for, seconds since 1970 UTC: five minutes before the end, or halfway to it where that is
+    /// sooner.
+    private var renewsAt = Double.infinity
     private var search: Task<AWSCredentials, any Error>?
 
     init(environment: DrillEnvironment, profile: String?, region: String) {
@@ -21,8 +24,15 @@ actor CredentialChain: CredentialSource {
     var source: String? { found?.source }
 
     func current() async throws -> AWSCredentials {
-        if let found, !isEnding(found) { return found }
-        return try await renewed()
+        let now = environment.clock.now().timeIntervalSince1970
+        if let found, now < renewsAt { return found }
+        do {
+            return try await renewed()
+        } catch {
+            // Those at hand still hold for a while.
+            guard let found, let end = found.expiresAt, now < end else { throw error }
+            return found
+        }
     }
 
     func refresh(after refused: AWSCredentials) async throws {
@@ -30,10 +40,6 @@ actor CredentialChain: CredentialSource {
         if let found, found.accessKeyID != refused.accessKeyID { return }
         found = nil
         _ = try await renewed()
-    }
-
-    private func isEnding(_ credentials: AWSCredentials) -> Bool {
-        credentials.expiresAt.map { $0 - 300 < environment.clock.now().timeIntervalSince1970 } ?? false
     }
 
     /// One search at a time, whoever asks.
@@ -44,6 +50,8 @@ actor CredentialChain: CredentialSource {
         defer { search = nil }
         let credentials = try await task.value
         found = credentials
+        let now = environment.clock.now().timeIntervalSince1970
+        renewsAt = credentials.expiresAt.map { $0 - min(300, ($0 - now) / 2) } ?? .infinity
         return credentials
     }
 
