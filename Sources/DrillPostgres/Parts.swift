@@ -6,6 +6,7 @@ package func registerPostgresParts(_ registry: inout Registry) {
     registry.register(SQLProbe.self)
     registry.register(FreshnessProbe.self)
     registry.register(PgDumpRestorer.self)
+    registry.register(BaseBackupRestorer.self)
     registry.register(scratchDatabase: "cluster", ScratchCluster.shape)
     registry.register(scratchDatabase: "database", ScratchDatabase.shape)
     registry.register(ServerRemover.self)

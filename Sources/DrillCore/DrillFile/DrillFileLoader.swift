@@ -121,7 +121,8 @@ package struct DrillFileLoader: Sendable {
         let own = try reader.required("backup", reader.settings("backup", DrillFileShape.backup))
         let target = try overrides.target ?? self.target(own)
         let context = PartContext(
-            environment: environment, drillFileDirectory: source.directory, hasSets: own.has("sets"), scratch: scratch)
+            environment: environment, drillFileDirectory: source.directory, hasSets: own.has("sets"), scratch: scratch,
+            target: target)
         let (kind, part) = try own.required("database", kinded(own, "database", .database))
         guard let type = registry.restorers[kind] else { throw own.error("database", "unknown kind `\(kind)`") }
         let database = try type.init(part, context)

@@ -82,15 +82,18 @@ package struct PartContext: Sendable {
     package var scratch: ScratchSettings
     /// The origins (endpoints) that the drill file names, for URLs in rows.
     package var tuning: [String: String]
+    /// The instant asked for: a catalog of a tool's own lists what is too new for it as passed over.
+    package var target: RecoveryTarget
 
     package init(
         environment: DrillEnvironment, drillFileDirectory: String, hasSets: Bool, scratch: ScratchSettings,
-        tuning: [String: String] = [:]
+        tuning: [String: String] = [:], target: RecoveryTarget = .latest
     ) {
         self.environment = environment
         self.drillFileDirectory = drillFileDirectory
         self.hasSets = hasSets
         self.scratch = scratch
         self.tuning = tuning
+        self.target = target
     }
 }

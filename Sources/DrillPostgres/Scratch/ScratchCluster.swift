@@ -74,7 +74,7 @@ struct ScratchCluster: Sendable {
     private static let longestSocketPath = 107
 
     /// A folder for the socket: beside the data directory, or where that path is too long a short one in /tmp.
-    private func withSocketDirectory<Result: Sendable>(
+    func withSocketDirectory<Result: Sendable>(
         _ folder: String, _ scratch: Scratch, _ account: ServerAccount, _ body: (String) async throws -> Result
     ) async throws -> Result {
         if (folder + "/.s.PGSQL.5432").utf8.count <= Self.longestSocketPath { return try await body(folder) }

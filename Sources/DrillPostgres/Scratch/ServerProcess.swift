@@ -20,6 +20,8 @@ struct ServerProcess: Sendable {
         var account: ServerAccount
         var settings: ServerSettings
         var superuser = "postgres"
+        /// Any that is there.
+        var database = "postgres"
         /// How long the server may take until it answers: longer where it replays WAL first.
         var patience: Duration = .seconds(60)
     }
@@ -59,7 +61,8 @@ struct ServerProcess: Sendable {
         let server = ServerProcess(
             process: process, environment: environment, dataDirectory: plan.dataDirectory, logPath: logPath,
             parameters: PostgresParameters([
-                "host": plan.settings.socketDirectory, "port": "5432", "user": plan.superuser, "dbname": "postgres",
+                "host": plan.settings.socketDirectory, "port": "5432", "user": plan.superuser,
+                "dbname": plan.database,
             ]), notes: notes)
         do {
             try await server.waitUntilReady(patience: plan.patience)
@@ -75,6 +78,8 @@ struct ServerProcess: Sendable {
         let clock = environment.clock
         let deadline = clock.monotonicSeconds() + patience / .seconds(1)
         var lastWords = ""
+        // Each attempt is a line in the server's log, and a recovery may take hours.
+        var pause = Duration.milliseconds(25)
         while clock.monotonicSeconds() < deadline {
             try requireRunning()
             do {
@@ -84,8 +89,11 @@ struct ServerProcess: Sendable {
             } catch {
                 if error.kind == .interrupted { throw CancellationError() }
                 lastWords = error.message
+                // A restored cluster has the roles that it had: waiting makes none.
+                if lastWords.contains("role \"") && lastWords.contains("does not exist") { break }
             }
-            try await clock.sleep(for: .milliseconds(25))
+            try await clock.sleep(for: pause)
+            pause = min(pause * 21 / 20, .milliseconds(500))
         }
         throw DrillError(
             .couldNotLook, "the scratch server takes no connections: \(lastWords)", at: dataDirectory, hints: logTail())

@@ -1,0 +1,127 @@
+import DrillCore
+import Foundation
+
+/// A base backup and archived WAL, recovered to an instant on a server of our own.
+struct BaseBackupRestorer: Restorer {
+    static let kind = "base_backup"
+    static let shape = SettingsShape(
+        "base_backup: output of pg_basebackup, plain or tar, and an archive of WAL",
+        [
+            SettingsField(
+                "base", .text, required: true, "A directory that is a base backup, or holds one folder a backup."),
+            SettingsField("wal", .text, "The directory of archived WAL: segments plain or as .gz, .zst, .lz4."),
+            SettingsField(
+                "timeline", .integer(1...Int64(UInt32.max)),
+                "The timeline to follow. Default: the newest, refused where the archive has two histories."),
+            SettingsField(
+                "archived_until", .instant(words: []),
+                "The archive is complete up to this instant: a target after the last commit then is no fault."),
+            SettingsField(
+                "inclusive", .boolean,
+                "Whether a transaction committed exactly at the target counts. Default: true."),
+        ] + ClusterSettings.fields)
+
+    let strategy = "point_in_time"
+    let base: String
+    let wal: String?
+    let timeline: UInt32?
+    let archivedUntil: Date?
+    let isInclusive: Bool
+    let cluster: ClusterSettings
+    let context: PartContext
+
+    init(_ settings: SettingsReader, _ context: PartContext) throws {
+        self.context = context
+        base = settings.source.absolute(try settings.requiredString("base"))
+        wal = try settings.string("wal").map { settings.source.absolute($0) }
+        timeline = try settings.integer("timeline", in: 1...Int64(UInt32.max)).flatMap { UInt32(exactly: $0) }
+        archivedUntil = try settings.string("archived_until").map { text in
+            guard let instant = parseInstant(text) else {
+                throw settings.error(
+                    "archived_until", "'\(text)' is no instant with an offset",
+                    hints: ["Write RFC 3339, such as 2026-11-14T14:30:05Z."])
+            }
+            return instant
+        }
+        isInclusive = try settings.bool("inclusive") ?? true
+        cluster = try ClusterSettings(settings, context)
+        if case .lsn(let text) = context.target, LSN(text) == nil {
+            throw settings.error("base", "the target `\(text)` is no LSN", hints: ["Write it as 0/1A2B3C4D."])
+        }
+    }
+
+    private var baseCatalog: BaseBackupCatalog {
+        BaseBackupCatalog(
+            directory: base, walDirectory: wal, bin: cluster.bin, target: context.target,
+            environment: context.environment)
+    }
+
+    func catalog() throws -> (any BackupCatalog)? { baseCatalog }
+
+    func examine(_ set: BackupSet) async throws -> ComponentState {
+        let set = try await baseCatalog.examined(set)
+        switch set.state {
+        case .usable:
+            return ComponentState(.usable, notes: set.notes, sizeBytes: set.sizeBytes, takenAt: set.time)
+        case .unusable(let reason): return ComponentState(.unusable(reason), notes: set.notes)
+        case .beingWritten(let reason), .passedOver(let reason):
+            return ComponentState(.incomplete(reason), notes: set.notes)
+        }
+    }
+
+    func plan(_ set: BackupSet) async throws -> [String] {
+        [
+            "The base backup \(set.place) of \(set.sizeBytes ?? 0) bytes would be copied below \(context.scratch.directory).",
+            wal.map {
+                "WAL from \($0) would be replayed to \(context.target.text) on a server with a Unix socket alone."
+            }
+                ?? "Only the WAL in the backup would be replayed.",
+        ]
+    }
+
+    func withRestored<Result: Sendable>(
+        _ set: BackupSet, to target: RecoveryTarget, in scratch: Scratch?, progress: any ProgressSink,
+        _ use: @Sendable (Restored) async throws -> Result
+    ) async throws -> Result {
+        guard let scratch else { throw DrillError(.couldNotLook, "a base backup can only be restored into scratch") }
+        guard let backup = try BaseBackup.all(in: base).first(where: { $0.name == set.id }) else {
+            throw DrillError(.backupUnusable, "the base backup is gone", at: base)
+        }
+        let environment = context.environment
+        let archive: WALArchive?
+        if let wal { archive = try await WALArchive.read(wal, environment) } else { archive = nil }
+        var facts = try await backup.facts(environment)
+        guard let label = facts.label else {
+            throw DrillError(.backupUnusable, "backup_label is missing", at: backup.directory)
+        }
+        if let archive { facts.add(archive) }
+        let choice = try TimelineChoice(archive, base: label.timeline, wanted: timeline)
+        let account = try RecoveredCluster.makeFolders(in: scratch)
+        let unpacking = BaseBackupCopy(
+            backup: backup, environment: environment, account: account, settings: cluster, scratch: scratch)
+        progress.step("copy the base backup", total: set.sizeBytes, unit: .bytes)
+        let copied = try await unpacking.copy(major: facts.major)
+        let recovered = RecoveredCluster(
+            environment: environment, tools: copied.tools, settings: cluster, scratch: scratch, account: account)
+        if let other = archive?.systemIdentifier, other != copied.control.systemIdentifier {
+            throw DrillError(
+                .backupUnusable,
+                "the base backup is of the cluster with system identifier \(copied.control.systemIdentifier ?? 0), and the WAL "
+                    + "is of \(other)", at: backup.directory)
+        }
+        let recovery = PointInTimeRecovery(
+            cluster: recovered, archive: archive, choice: choice, label: label, target: target,
+            isInclusive: isInclusive, archivedUntil: archivedUntil, control: copied.control)
+        progress.step("replay WAL", total: nil, unit: .items)
+        return try await recovery.run { host, outcome in
+            let found = try await recovered.look(host)
+            let fallback = facts.stoppedAt ?? facts.startedAt
+            var notes = copied.notes + choice.notes + outcome.notes
+            if found.recoveryPoint == nil {
+                notes.append("No transaction was replayed: the recovery point is when the base backup was taken.")
+            }
+            return try await recovered.withDatabase(
+                host, found, notes: notes, recoveryPoint: found.recoveryPoint ?? fallback, logs: outcome.logs, use)
+        }
+    }
+}
