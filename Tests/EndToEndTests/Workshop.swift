@@ -141,7 +141,9 @@ final class Workshop {
     }
 
     /// Runs any program in the workshop.
-    func run(_ words: [String]) throws -> Ran { try start(words, environment: environment([:]), in: root) }
+    func run(_ words: [String], variables: [String: String] = [:]) throws -> Ran {
+        try start(words, environment: environment(variables), in: root)
+    }
 
     func environment(_ variables: [String: String]) -> [String: String] {
         var environment = ProcessInfo.processInfo.environment
