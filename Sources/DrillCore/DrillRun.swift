@@ -95,6 +95,16 @@ struct DrillRun: Sendable {
             try await restoreAndProbe(backupSet, olderThan: older, in: scratch, conclusion)
         } catch {
             failure = error
+            if let error = error as? DrillError, error.code == .backupUnusable, drill.backup.fallBack,
+                options.setID == nil, keeping.isKept
+            {
+                // The next older set is restored to the same place.
+                keeping.decide(isKept: false)
+                await conclusion.note([
+                    "Scratch of set \(backupSet.id), which did not restore, was removed to make way for the next older set; "
+                        + "`--set \(backupSet.id)` keeps it."
+                ])
+            }
         }
         await cleanUp(item, directory: directory, keeping: keeping, conclusion)
         if let error = failure as? DrillError, error.code == .cleanupFailed {

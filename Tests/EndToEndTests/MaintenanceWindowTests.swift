@@ -179,4 +179,17 @@ struct MaintenanceWindowTests {
             ])
         #expect(try shop.ledger("SELECT row_id FROM finding WHERE probe = 'totals'") == ["2"])
     }
+
+    @Test func keepingScratchOfAFailureDoesNotStopTheFallBack() throws {
+        let shop = try Workshop()
+        let database = try shop.filesDatabase(["a"])
+        for set in ["2026-01-01", "2026-01-02"] { try shop.set(set, database: database, keys: ["a"]) }
+        let dump = try shop.read("sets/2026-01-02/db_dump.sqlc")
+        try shop.write(dump.prefix(dump.count - 40), to: "sets/2026-01-02/db_dump.sqlc")
+        try shop.drill(Workshop.files, scratch: ", keep: on_failure")
+        let ran = try shop.muster(["run", "drill.yaml"])
+        #expect(ran.status == 1, "\(ran.errors)")
+        #expect(try shop.ledger("SELECT backup_set FROM run") == ["2026-01-01"])
+        #expect(try shop.leftInScratch.count == 1)
+    }
 }

@@ -241,7 +241,9 @@ final class ReferenceRun {
             parts.append(
                 "sample of \(fixed(share * 100, 2))%, seed \(set.seed): \(grouped(counts.objectsRead)) objects read\(bound)"
             )
-            relaxations.append("Only a sample of \(fixed(share * 100, 2))% of the objects was read (\(probe.name)).")
+            relaxations.append(
+                "Only a sample of \(fixed(share * 100, 2))% of the objects was read: \(grouped(counts.objectsRead)) "
+                    + "(\(probe.name)).")
         }
         if counts.unlisted > 0 {
             parts.append("\(grouped(counts.unlisted)) answered only when asked by key, though no listing names them")
