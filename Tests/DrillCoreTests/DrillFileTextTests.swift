@@ -20,7 +20,8 @@ struct DrillFileTextTests {
     }
 
     @Test(arguments: [
-        ("a: [1\nb: 2\n", "not YAML"), ("a: 1\na: 2\n", "stands here twice"), ("a: 1\n---\nb: 1\n", "d.yaml:3: a second YAML document begins here"),
+        ("a: [1\nb: 2\n", "not YAML"), ("a: 1\na: 2\n", "stands here twice"),
+        ("a: 1\n---\nb: 1\n", "d.yaml:3: a second YAML document begins here"),
         ("", "is empty"), ("a: &x [1]\nb: *y\n", "d.yaml:2: not YAML"),
     ])
     func badTextIsRefusedWithItsLine(text: String, part: String) {

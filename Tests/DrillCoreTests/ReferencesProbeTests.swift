@@ -357,4 +357,37 @@ struct ReferencesProbeTests {
         #expect(ran.outcome.summary.contains("sample of 25.00%"))
         #expect(!ran.outcome.relaxations.isEmpty)
     }
+
+    @Test func askingForEachKeyFindsWhatAListingFinds() async throws {
+        let keys = (0..<9).map { "key-\($0)" }
+        let rows = keys.map { Row(bytes($0), id: $0, sizeBytes: $0 == "key-3" ? 9 : 1) }
+        for isListed in [true, false] {
+            let store = MemoryStore(
+                bucket: "b", entries: keys.filter { $0 != "key-7" }.map { Entry(bytes($0), content: [1]) },
+                isListed: isListed)
+            let ran = try await run("{ table: t, key: k, bucket: b, size: s }", rows: ["t": rows], stores: [store])
+            #expect(
+                Set(ran.findings.map { "\($0.kind) \($0.rowID ?? "")" }) == ["sizeMismatch key-3", "missing key-7"])
+            #expect(ran.outcome.passed == 7)
+            #expect(!ran.outcome.summary.contains("no listing names them"))
+        }
+    }
+
+    @Test func anyOfSeveralVersionsWithTheSameBytesMayBeNamed() async throws {
+        let readings = ["v1", "v2"].map { ObjectReading(sizeBytes: 1, version: VersionID($0)) }
+        let store = MemoryStore(
+            bucket: "b",
+            entries: [
+                Entry(
+                    bytes("a"), content: [1], detail: EntryDetail(note: "same bytes", readings: readings),
+                    version: VersionID("v2"))
+            ])
+        for (version, verdict) in [("v1", Verdict.pass), ("v2", .pass), ("v3", .fail)] {
+            let ran = try await run(
+                "{ table: t, key: k, bucket: b, version: v }",
+                rows: ["t": [Row(bytes("a"), id: "1", version: version)]],
+                stores: [store])
+            #expect(ran.outcome.verdict == verdict, "\(version)")
+        }
+    }
 }

@@ -69,8 +69,13 @@ package struct ObjectBatch: Sendable {
     package func reading(_ index: Int) -> ObjectReading {
         ObjectReading(
             sizeBytes: sizes[index], modifiedAt: modified[index] == .min ? nil : Date(microseconds: modified[index]),
-            version: versions.isEmpty ? nil : VersionID(String(decoding: versions[index], as: UTF8.self)),
-            etag: etags.isEmpty ? nil : String(decoding: etags[index], as: UTF8.self))
+            version: text(versions, index).map(VersionID.init), etag: text(etags, index))
+    }
+
+    /// An element of no bytes is unknown.
+    private func text(_ column: ByteColumn, _ index: Int) -> String? {
+        guard !column.isEmpty, !column[index].isEmpty else { return nil }
+        return String(decoding: column[index], as: UTF8.self)
     }
 }
 
@@ -79,8 +84,14 @@ package protocol InventoryStream: Sendable {
     /// The next entries, never an empty batch; nil after the last one, which is only reached when the inventory is complete.
     /// Throws where it is not: a listing that was cut short, is out of order or repeats a key never ends in nil.
     func next() async throws -> ObjectBatch?
+    /// False where nothing is listed: then each key that a row names is asked for instead.
+    var namesEverything: Bool { get }
     /// Ends early and frees what is held; harmless after the end.
     func cancel() async
+}
+
+extension InventoryStream {
+    package var namesEverything: Bool { true }
 }
 
 /// Whether one key is there, asked of the store itself.
@@ -100,8 +111,13 @@ package struct InventoryRequest: Sendable {
     package var splitHints: [ObjectKey]
     /// How many distinct keys the rows name, where known: few beside a big bucket make HEAD cheaper than LIST.
     package var expectedKeyCount: Int64?
-    package init(prefix: [UInt8] = [], splitHints: [ObjectKey] = [], expectedKeyCount: Int64? = nil) {
+    /// Objects that no row names matter too, so asking for the keys of rows is not enough.
+    package var needsEverything: Bool
+    package init(
+        prefix: [UInt8] = [], splitHints: [ObjectKey] = [], expectedKeyCount: Int64? = nil, needsEverything: Bool = true
+    ) {
         self.prefix = prefix
+        self.needsEverything = needsEverything
         self.splitHints = splitHints
         self.expectedKeyCount = expectedKeyCount
     }

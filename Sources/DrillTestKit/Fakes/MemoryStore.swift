@@ -35,6 +35,7 @@ package final class MemoryStore: ObjectStore {
     package let usage: [String: Int64] = [:]
     package let notes: [String] = []
     package let keepsChecksums: Bool
+    private let isListed: Bool
     private let entries: [Entry]
     /// Keys that answer when asked by key though no entry lists them.
     private let unlisted: [[UInt8]: Int64]
@@ -47,7 +48,8 @@ package final class MemoryStore: ObjectStore {
     /// - Parameter hash: What hashing content gives; tests of judging need no real digest.
     package init(
         bucket: String, entries: [Entry], unlisted: [[UInt8]: Int64] = [:], presences: [[UInt8]: Presence] = [:],
-        unreadable: Set<[UInt8]> = [], copiedBetween: ClosedRange<Date>? = nil, evidence: KeyEvidence? = nil,
+        unreadable: Set<[UInt8]> = [], isListed: Bool = true, copiedBetween: ClosedRange<Date>? = nil,
+        evidence: KeyEvidence? = nil,
         hash: @escaping @Sendable ([UInt8], ChecksumAlgorithm) -> [UInt8] = { bytes, _ in bytes }
     ) {
         self.bucket = bucket
@@ -56,6 +58,7 @@ package final class MemoryStore: ObjectStore {
         self.unlisted = unlisted
         self.presences = presences
         self.unreadable = unreadable
+        self.isListed = isListed
         self.copiedBetween = copiedBetween
         self.evidence = evidence
         self.hash = hash
@@ -66,7 +69,9 @@ package final class MemoryStore: ObjectStore {
     package var contentsRead: [[UInt8]] { contentReads.withLock { $0 } }
 
     package func inventory(_ request: InventoryRequest) async throws -> any InventoryStream {
-        MemoryInventory(entries.filter { $0.key.starts(with: request.prefix) })
+        MemoryInventory(
+            entries.filter { $0.key.starts(with: request.prefix) },
+            namesEverything: isListed || request.needsEverything)
     }
 
     package func presence(of key: ObjectKey) async throws -> Presence {
@@ -100,8 +105,12 @@ package final class MemoryStore: ObjectStore {
 
 /// Small batches, so that a test of a few keys crosses batch borders.
 private actor MemoryInventory: InventoryStream {
+    nonisolated let namesEverything: Bool
     private var rest: ArraySlice<MemoryStore.Entry>
-    init(_ entries: [MemoryStore.Entry]) { rest = entries[...] }
+    init(_ entries: [MemoryStore.Entry], namesEverything: Bool) {
+        rest = namesEverything ? entries[...] : []
+        self.namesEverything = namesEverything
+    }
 
     func next() -> ObjectBatch? {
         guard !rest.isEmpty else { return nil }

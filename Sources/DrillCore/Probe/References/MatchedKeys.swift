@@ -152,7 +152,10 @@ final class MatchedKeys {
             judgement = settle(expectation, readings, algorithm: settings.checksum?.algorithm)
             evidence = detail?.note
         case .present:
-            let reading = objects.reading(object)
+            // Several versions with the same bytes may have been current: the row may name any of them.
+            let reading =
+                detail?.readings.compactMap { $0 }.first { $0.version != nil && $0.version == expectation.version }
+                ?? objects.reading(object)
             switch outcome {
             case .unreadable(let unreadable):
                 judgement = .finding(.unreadable, expected: "readable bytes", observed: unreadable.reason)

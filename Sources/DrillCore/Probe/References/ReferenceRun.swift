@@ -93,7 +93,7 @@ final class ReferenceRun {
     private func callBucket(
         _ name: String, _ bucket: [UInt8], _ store: any ObjectStore, _ segments: inout RowSegments, wantsOrphans: Bool
     ) async throws {
-        var request = InventoryRequest(prefix: settings.prefix)
+        var request = InventoryRequest(prefix: settings.prefix, needsEverything: wantsOrphans)
         if store.wantsSplitHints, settings.parser.form == .key {
             let hints = try await set.database.referenceHints(settings.query, splits: 64)
             request.splitHints = hints.splitKeys.map { ObjectKey(settings.prefix + $0.bytes) }
@@ -113,13 +113,17 @@ final class ReferenceRun {
                 if call.row >= call.rowEnd, !rowsEnded {
                     if let (batch, rows) = try await segments.next(in: bucket) {
                         (call.rows, call.row, call.rowEnd) = (batch, rows.lowerBound, rows.upperBound)
+                        if !inventory.namesEverything {
+                            (call.objects, call.object) = (try await ask(store, batch, rows), 0)
+                            objectsEnded = false
+                        }
                     } else {
                         rowsEnded = true
                     }
                 }
                 if rowsEnded, !wantsOrphans { break }
                 if call.object >= call.objects.count, !objectsEnded {
-                    if let batch = try await inventory.next() {
+                    if inventory.namesEverything, let batch = try await inventory.next() {
                         (call.objects, call.object) = (batch, 0)
                     } else {
                         objectsEnded = true
@@ -154,6 +158,30 @@ final class ReferenceRun {
         counts = call.counts
         doubts += missing.doubts + matches.doubts
         relaxations += missing.notes + matches.notes
+    }
+
+    /// What the store answers about each key of these rows, as a listing would name it. What it does not clearly have is left
+    /// out: it is asked for once more when it is called missing.
+    private func ask(_ store: any ObjectStore, _ batch: ReferenceBatch, _ rows: Range<Int>) async throws -> ObjectBatch
+    {
+        var keys: [ObjectKey] = []
+        for row in rows where batch.isIncluded.isEmpty || batch.isIncluded[row] {
+            let key = ObjectKey(batch.keys[row])
+            if keys.last != key, !key.bytes.isEmpty, store.cannotHold(key) == nil { keys.append(key) }
+        }
+        let answers = try await mapConcurrently(keys, width: store.preferredConcurrency) {
+            try await store.presence(of: $0)
+        }
+        var objects = ObjectBatch()
+        for (key, answer) in zip(keys, answers) {
+            guard case .present(let reading) = answer else { continue }
+            objects.keys.append(key.bytes)
+            objects.sizes.append(reading.sizeBytes)
+            objects.modified.append(reading.modifiedAt?.microseconds ?? .min)
+            objects.versions.append(Array((reading.version?.text ?? "").utf8))
+            objects.etags.append(Array((reading.etag ?? "").utf8))
+        }
+        return objects
     }
 
     /// The keys that other references probes' rows name in that bucket.

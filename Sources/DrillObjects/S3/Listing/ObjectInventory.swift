@@ -40,6 +40,8 @@ struct ObjectInventory: InventoryStream {
 
 /// Nothing is listed: each key is asked for by itself.
 struct UnlistedInventory: InventoryStream {
+    var namesEverything: Bool { false }
+
     func next() async throws -> ObjectBatch? { nil }
     func cancel() async {}
 }

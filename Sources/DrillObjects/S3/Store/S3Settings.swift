@@ -45,7 +45,8 @@ struct S3Settings: Sendable {
     static let listingFields = [
         SettingsField(
             "listing", .choice(Listing.allCases.map(\.rawValue)),
-            "list names all objects; head asks for each key of the rows instead; auto (default) lists."
+            "head asks for each key of the rows, which is cheap for few rows beside a big bucket; list, and auto (default), list. "
+                + "Orphans always need a listing."
         ),
         SettingsField("concurrency", .integer(1...256), "Requests in flight at a time. Default: 32."),
         SettingsField(

@@ -32,7 +32,7 @@ final class S3Store: ObjectStore {
     var preferredConcurrency: Int { settings.concurrency }
 
     func inventory(_ request: InventoryRequest) async throws -> any InventoryStream {
-        if settings.listing == .head {
+        if settings.listing == .head, !request.needsEverything {
             choice.withLock { $0 = "\(place) was not listed: each key of the rows was asked for (listing: head)." }
             return UnlistedInventory()
         }

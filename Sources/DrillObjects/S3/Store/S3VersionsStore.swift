@@ -39,7 +39,7 @@ final class S3VersionsStore: ObjectStore {
     }
 
     func inventory(_ request: InventoryRequest) async throws -> any InventoryStream {
-        if settings.listing == .head { return UnlistedInventory() }
+        if settings.listing == .head, !request.needsEverything { return UnlistedInventory() }
         let listing = reader.listing(.versions, request, concurrency: settings.concurrency)
         return VersionInventory(listing, resolver: resolver, storePrefix: settings.prefix, retention: retention) {
             [self] found in
