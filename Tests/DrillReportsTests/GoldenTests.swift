@@ -11,7 +11,9 @@ import Testing
     func reportsOfAFailedRun(_ name: String) throws { try compare(failedRecord(), "reports/sample", name) }
 
     @Test(arguments: ["junit.xml", "report.json", "report.html", "summary.txt"])
-    func reportsOfARunThatDidNotFinish(_ name: String) throws { try compare(.unfinished(header()), "Tests/DrillReportsTests/Golden/unfinished", name) }
+    func reportsOfARunThatDidNotFinish(_ name: String) throws {
+        try compare(.unfinished(header()), "Tests/DrillReportsTests/Golden/unfinished", name)
+    }
 
     private func compare(_ record: RunRecord, _ folder: String, _ name: String) throws {
         let bytes: [UInt8] =
@@ -23,7 +25,8 @@ import Testing
                 summaryText(record, reportsDirectory: "reports")
                     .flatMap { Array("\(marks($0.style)) \($0.text)\n".utf8) }
             }
-        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        var root = URL(filePath: #filePath)
+        for _ in 1...3 { root.deleteLastPathComponent() }
         let source = root.appending(path: folder)
         if ProcessInfo.processInfo.environment["MUSTER_UPDATE_GOLDEN"] == "1" {
             try FileManager.default.createDirectory(at: source, withIntermediateDirectories: true)

@@ -34,8 +34,8 @@ package struct SampleDatabase: Sendable {
     /// What a nightly script does: `pg_dump --format=custom`.
     package func dump(to path: String) async throws {
         var arguments = ["--format=custom", "--file", path]
-        for keyword in ["host", "port", "user", "dbname"] {
-            if let value = parameters[keyword] { arguments.append("--\(keyword == "user" ? "username" : keyword)=\(value)") }
+        for (keyword, option) in [("host", "host"), ("port", "port"), ("user", "username"), ("dbname", "dbname")] {
+            if let value = parameters[keyword] { arguments.append("--\(option)=\(value)") }
         }
         let result = try await environment.processes.run(Command(tools.path("pg_dump"), arguments))
         guard result.succeeded else {
