@@ -75,8 +75,8 @@ lint() {
         status=1
     fi
     while IFS= read -r -d '' script; do
-        case $(head -n 1 "$script") in
-            *python*) "$MUSTER_TEST_PYTHON" -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script" || status=1 ;;
+        case $script in
+            *.py) "$MUSTER_TEST_PYTHON" -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script" || status=1 ;;
             *) bash -n "$script" || status=1 ;;
         esac
     done < <(find Tests drills .ci -type f \( -name '*.sh' -o -name '*.py' -o -path .ci/run \) -print0 2>/dev/null)
