@@ -91,9 +91,10 @@ lint() {
     return "$status"
 }
 
-# Without --disable-xctest a second, empty run would be printed.
+# Without --disable-xctest a second, empty run would be printed. With every test at once on a small machine each would wait for
+# all others, servers that answer in a second would take minutes, and time limits would say nothing.
 run_tests() {
-    TMPDIR="$work/tmp" swift test --disable-xctest \
+    TMPDIR="$work/tmp" SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$((3 * $(nproc))) swift test --disable-xctest \
         --event-stream-output-path "$work/events.json" --event-stream-version 0 "$@"
 }
 

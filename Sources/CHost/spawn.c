@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef SYS_close_range
@@ -109,6 +110,18 @@ static void default_signals(void) {
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+// A script that was written a moment ago counts as busy while another child, forked meanwhile, still holds the descriptor that it
+// was written by; that child's own execve closes it.
+static void execute(const struct host_child *child) {
+    const struct timespec pause = {0, 10 * 1000 * 1000};
+    for (int attempt = 0; attempt < 200; attempt++) {
+        execve(child->path, child->arguments, child->environment);
+        if (errno != ETXTBSY) return;
+        nanosleep(&pause, NULL);
+        errno = ETXTBSY;
+    }
+}
+
 static void run_child(const struct host_child *child, pid_t parent, int report) {
     int step = HOST_STEP_DESCRIPTORS;
     if (setpgid(0, 0) != 0 || place_descriptors(child, &report) != 0) goto failed;
@@ -123,7 +136,7 @@ static void run_child(const struct host_child *child, pid_t parent, int report) 
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) goto failed;
     if (getppid() != parent) _exit(127);
     default_signals();
-    execve(child->path, child->arguments, child->environment);
+    execute(child);
 failed:;
     struct failure failure = {step, errno};
     ssize_t ignored = write(report, &failure, sizeof failure);
