@@ -5,6 +5,9 @@ package struct Registry: Sendable {
     package private(set) var probes: [String: any Probe.Type] = [:]
     package private(set) var folders: [String: any BackupFolderKind.Type] = [:]
     package private(set) var removers: [String: any ScratchRemover.Type] = [:]
+    /// What `muster mark` writes to production with.
+    package private(set) var markerRows: (any MarkerRows.Type)?
+    package private(set) var markerObjects: [String: any MarkerObjects.Type] = [:]
     /// `scratch.database` and `scratch.objects`: kind to shape.
     package private(set) var scratchDatabases: [String: SettingsShape] = [:]
     package private(set) var scratchObjects: [String: SettingsShape] = [:]
@@ -16,6 +19,8 @@ package struct Registry: Sendable {
     package mutating func register(_ type: any Probe.Type) { probes[type.kind] = type }
     package mutating func register(_ type: any BackupFolderKind.Type) { folders[type.scheme] = type }
     package mutating func register(_ type: any ScratchRemover.Type) { removers[type.itemKind] = type }
+    package mutating func register(_ type: any MarkerRows.Type) { markerRows = type }
+    package mutating func register(_ type: any MarkerObjects.Type) { markerObjects[type.kind] = type }
     package mutating func register(scratchDatabase kind: String, _ shape: SettingsShape) {
         scratchDatabases[kind] = shape
     }
@@ -29,6 +34,7 @@ package struct Registry: Sendable {
         case .probe: probes.mapValues { $0.shape }
         case .scratchDatabase: scratchDatabases
         case .scratchObjects: scratchObjects
+        case .markerObjects: markerObjects.mapValues { $0.shape }
         }
     }
 }

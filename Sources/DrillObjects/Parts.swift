@@ -7,4 +7,6 @@ package func registerObjectParts(_ registry: inout Registry) {
     registry.register(S3FolderKind.self)
     registry.register(S3Backup.self)
     registry.register(S3VersionsBackup.self)
+    registry.register(S3MarkerObjects.self)
+    registry.register(DirectoryMarkerObjects.self)
 }

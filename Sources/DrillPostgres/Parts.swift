@@ -13,4 +13,5 @@ package func registerPostgresParts(_ registry: inout Registry) {
     registry.register(SocketDirectoryRemover.self)
     registry.register(DatabaseRemover.self)
     registry.register(RoleRemover.self)
+    registry.register(ProductionMarkerRows.self)
 }

@@ -17,7 +17,7 @@ struct Muster: AsyncParsableCommand {
             RunCommand.self, PlanCommand.self, SetsCommand.self, GateCommand.self, HistoryCommand.self,
             ShowCommand.self,
             DiffCommand.self, ReportCommand.self, VerifyCommand.self, GCCommand.self, InitCommand.self,
-            SchemaCommand.self, DemoCommand.self,
+            SchemaCommand.self, DemoCommand.self, MarkCommand.self,
         ])
 
     static func main() async {

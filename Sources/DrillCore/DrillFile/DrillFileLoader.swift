@@ -26,10 +26,7 @@ package struct DrillFileLoader: Sendable {
 
     package func load(_ path: String, _ overrides: Overrides = Overrides()) throws -> Drill {
         let bytes = try files.contents(of: path, limitBytes: DrillFileText.limitBytes)
-        let source = DrillFileSource(
-            path: path, directory: files.directory(of: path), variables: environment.variables)
-        let node = try DrillFileText.parse(bytes, source)
-        let reader = try SettingsReader(node, shape: DrillFileShape.root, path: "", source: source)
+        let (reader, source) = try root(path, bytes)
         let name = try reader.requiredString("drill")
         guard (1...63).contains(name.utf8.count), name.utf8.allSatisfy(isDrillNameByte) else {
             throw reader.error("drill", "'\(printable(name.utf8))' is no name: [a-z0-9-]{1,63}")
@@ -44,11 +41,37 @@ package struct DrillFileLoader: Sendable {
             deadline: try positive(reader, "deadline"), backup: backup.settings, scratch: scratch, probes: probes)
     }
 
+    private func root(_ path: String, _ bytes: [UInt8]) throws -> (SettingsReader, DrillFileSource) {
+        let source = DrillFileSource(
+            path: path, directory: files.directory(of: path), variables: environment.variables)
+        let node = try DrillFileText.parse(bytes, source)
+        return (try SettingsReader(node, shape: DrillFileShape.root, path: "", source: source), source)
+    }
+
     private func isDrillNameByte(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"): true
         default: false
         }
+    }
+
+    /// What `muster mark` does with that file. Of the backup only names are read: where production writes, no backup need be.
+    package func markerWriter(_ path: String) throws -> MarkerWriter {
+        let (reader, source) = try root(path, files.contents(of: path, limitBytes: DrillFileText.limitBytes))
+        guard let own = try reader.settings("markers", MarkerSettings.shape) else {
+            throw DrillError(.usage, "there are no `markers:` in this drill file", at: path)
+        }
+        let production = try own.required("production", own.settings("production", MarkerSettings.production))
+        let buckets = try reader.node("backup")?["objects"]?.list?.compactMap { try $0["bucket"].flatMap(source.text) }
+        let settings = try MarkerSettings(own, buckets: buckets ?? [])
+        let (kind, part) = try production.required("objects", kinded(production, "objects", .markerObjects))
+        guard let rows = registry.markerRows, let objects = registry.markerObjects[kind] else {
+            throw production.error("objects", "unknown kind `\(kind)`")
+        }
+        return MarkerWriter(
+            drill: try reader.requiredString("drill"), settings: settings,
+            rows: try rows.init(production, table: settings.table, environment),
+            objects: try objects.init(bucket: settings.bucket, part, environment))
     }
 
     private func positive(_ reader: SettingsReader, _ key: String) throws -> Duration? {
@@ -225,7 +248,7 @@ package struct DrillFileLoader: Sendable {
         let files = self.files
         let context = ProbeContext(
             drillFileDirectory: source.directory, buckets: backup.settings.objects.map(\.bucket),
-            endpointAuthorities: backup.authorities, fileExists: { files.isFile($0) })
+            endpointAuthorities: backup.authorities, fileExists: { files.isFile($0) }, target: backup.settings.target)
         var probes: [any Probe] = []
         for (index, node) in nodes.enumerated() {
             let (kind, part) = try kinded(node, path: "probes[\(index)]", .probe, source, common: ["name"])
@@ -247,6 +270,12 @@ package struct DrillFileLoader: Sendable {
                 throw source.error("unknown kind `\(kind)`", line: node.line)
             }
             probes.append(try type.init(name: name, part, context))
+        }
+        if let markers = try reader.settings("markers", MarkersProbe.shape) {
+            guard !probes.contains(where: { $0.name == MarkersProbe.kind }) else {
+                throw reader.error("markers", "is a probe of its own; name the other probe `markers` otherwise")
+            }
+            probes.append(try MarkersProbe(name: MarkersProbe.kind, markers, context))
         }
         return probes
     }

@@ -13,6 +13,9 @@ package enum DrillFileShape {
             SettingsField(
                 "probes", .list(.kinded(.probe, common: probeCommon)), required: true,
                 "The questions put to the restored set."),
+            SettingsField(
+                "markers", .settings(MarkerSettings.shape),
+                "Pairs of a row and an object that production writes; they prove where both stores stand."),
         ])
 
     static let objectives = SettingsShape(

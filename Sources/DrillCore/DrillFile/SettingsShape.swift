@@ -58,4 +58,5 @@ package enum KindCategory: String, Sendable, CaseIterable {
     case probe = "probe kind"
     case scratchDatabase = "scratch database kind"
     case scratchObjects = "scratch object kind"
+    case markerObjects = "marker object kind"
 }

@@ -30,14 +30,17 @@ package struct ProbeContext: Sendable {
     package var endpointAuthorities: [String]
     /// Whether a file is there, on this machine.
     package var fileExists: @Sendable (String) -> Bool
+    /// The instant asked for.
+    package var target: RecoveryTarget
     package init(
         drillFileDirectory: String, buckets: [String], endpointAuthorities: [String],
-        fileExists: @escaping @Sendable (String) -> Bool
+        fileExists: @escaping @Sendable (String) -> Bool, target: RecoveryTarget = .latest
     ) {
         self.drillFileDirectory = drillFileDirectory
         self.buckets = buckets
         self.endpointAuthorities = endpointAuthorities
         self.fileExists = fileExists
+        self.target = target
     }
 }
 

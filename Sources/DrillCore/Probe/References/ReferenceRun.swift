@@ -211,8 +211,10 @@ final class ReferenceRun {
         _ counts: inout RollCallCounts
     ) async throws {
         var found: [Finding] = []
+        let markers = set.siblings.compactMap { $0 as? MarkersProbe }
         for event in events where event.kind == .orphan {
             let index = Int(event.object)
+            if markers.contains(where: { $0.owns(objects.keys[index], in: bucket) }) { continue }
             var isNamed = false
             for other in others.indices where try await others[other].contains(objects.keys[index]) { isNamed = true }
             if isNamed { continue }

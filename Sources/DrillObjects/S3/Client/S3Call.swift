@@ -10,6 +10,7 @@ enum S3Operation: String, Sendable, CaseIterable {
     case bucketLocation = "GetBucketLocation"
     case bucketVersioning = "GetBucketVersioning"
     case bucketLifecycle = "GetBucketLifecycleConfiguration"
+    case putObject = "PutObject"
 
     /// The IAM actions that the reader needs, for a person whose access was denied.
     var permissions: String {
@@ -21,6 +22,7 @@ enum S3Operation: String, Sendable, CaseIterable {
         case .bucketLocation: "s3:GetBucketLocation"
         case .bucketVersioning: "s3:GetBucketVersioning"
         case .bucketLifecycle: "s3:GetLifecycleConfiguration"
+        case .putObject: "s3:PutObject"
         }
     }
 }
@@ -33,13 +35,18 @@ struct S3Call: Sendable {
     var key: [UInt8]?
     var query: [(name: String, value: [UInt8]?)] = []
     var headers: [(name: String, value: String)] = []
+    var body: [UInt8] = []
     var timeout: Duration = .seconds(300)
 
     init(_ operation: S3Operation, key: [UInt8]? = nil, query: [(name: String, value: [UInt8]?)] = []) {
         self.operation = operation
         self.key = key
         self.query = query
-        if operation == .headObject || operation == .headBucket { method = .head }
+        switch operation {
+        case .headObject, .headBucket: method = .head
+        case .putObject: method = .put
+        default: break
+        }
     }
 }
 
@@ -113,7 +120,8 @@ extension DrillError {
         case (_, "InvalidAccessKeyId"), (_, "SignatureDoesNotMatch"), (_, "InvalidToken"), (_, "ExpiredToken"):
             hints = ["The credentials were refused."]
         case (_, "AccessDenied"), (403, _), (401, _):
-            hints = ["Grant \(error.operation.permissions) to the reader of the backup."]
+            let grantee = error.operation == .putObject ? "whoever writes there" : "the reader of the backup"
+            hints = ["Grant \(error.operation.permissions) to \(grantee)."]
         case (_, "PermanentRedirect"), (301, _), (307, _), (308, _), (302, _):
             hints = ["A redirect to another host is never followed: correct `endpoint` or `region`."]
         case (501, _), (_, "NotImplemented"): hints = ["This store does not offer that operation."]

@@ -83,6 +83,7 @@ final class S3Client: Sendable {
         let (address, offset) = learnt.withLock { ($0.address, $0.signingOffset) }
         var request = HTTPRequest(call.method, address.origin, address.target(key: call.key, query: call.query))
         request.headers = call.headers
+        request.body = call.body
         request.timeout = call.timeout
         request.trust = address.trust
         request.isOverload = { response in
