@@ -5,6 +5,7 @@ package func registerPostgresParts(_ registry: inout Registry) {
     registry.register(RestoredRestorer.self)
     registry.register(SQLProbe.self)
     registry.register(FreshnessProbe.self)
+    registry.register(IntegrityProbe.self)
     registry.register(PgDumpRestorer.self)
     registry.register(BaseBackupRestorer.self)
     registry.register(scratchDatabase: "cluster", ScratchCluster.shape)

@@ -192,7 +192,8 @@ struct RecoveredCluster: Sendable {
         if let name = role.name { probe["user"] = name }
         let database = try await PostgresDatabase(
             probe, place: "\(owner.place) of PostgreSQL \(host.major)", notes: role.notes,
-            commandEnvironment: owner.commandVariables)
+            commandEnvironment: owner.commandVariables,
+            rights: ScratchRights(owner: owner, server: host.server, coversServer: true))
         let restored = Restored(
             database: database, recoveryPoint: recoveryPoint,
             notes: notes + recovered.notes + [ServerSettings.note] + (host.server?.notes ?? []), logs: logs)

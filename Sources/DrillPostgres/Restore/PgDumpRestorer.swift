@@ -250,7 +250,8 @@ struct PgDumpRestorer: Restorer {
         if let name = probeRole.name { probe["user"] = name }
         let restoredDatabase = try await PostgresDatabase(
             probe, place: "\(target.place) of PostgreSQL \(host.major)",
-            notes: probeRole.notes, commandEnvironment: owner.commandVariables)
+            notes: probeRole.notes, commandEnvironment: owner.commandVariables,
+            rights: ScratchRights(owner: owner, server: host.server))
         var restored = Restored(
             database: restoredDatabase, recoveryPoint: takenAt(dump.facts).instant,
             notes: notes + finished.notes, rowCounts: finished.rowCounts, logs: ["restore.log": log.text])

@@ -11,6 +11,8 @@ struct PostgresDatabase: RestoredDatabase {
     let encoding: String
     /// Number such as 150012 for 15.12.
     let serverVersion: Int
+    /// What may be done beside reading; nil where the database is only to be read.
+    let rights: ScratchRights?
     private let writableEnvironment: [String: String]?
     /// Its open transaction keeps the snapshot alive. It runs nothing that can fail: an error would end the snapshot.
     private let anchor: PostgresConnection
@@ -24,11 +26,14 @@ struct PostgresDatabase: RestoredDatabase {
     ///   - place: For a person, without secrets.
     ///   - notes: Whole sentences for the report; what is seen here is added.
     ///   - commandEnvironment: For `command` probes; nil where nothing may write.
+    ///   - rights: Where the database is scratch of ours.
     init(
-        _ parameters: PostgresParameters, place: String, notes: [String] = [], commandEnvironment: [String: String]?
+        _ parameters: PostgresParameters, place: String, notes: [String] = [], commandEnvironment: [String: String]?,
+        rights: ScratchRights? = nil
     ) async throws(DrillError) {
         self.parameters = parameters
         self.place = place
+        self.rights = rights
         writableEnvironment = commandEnvironment
         do throws(PostgresError) {
             anchor = try await ProbeSession.open(parameters, snapshot: nil, settings: [])

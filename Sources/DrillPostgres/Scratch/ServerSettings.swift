@@ -33,6 +33,12 @@ struct ServerSettings: Sendable {
         return settings
     }
 
+    /// Settings by which a server hides damage; a backup may bring them along, and the drill file cannot set them either.
+    var candour: [(name: String, value: String)] {
+        [("zero_damaged_pages", "off"), ("ignore_checksum_failure", "off")]
+            + (major >= 13 ? [("ignore_invalid_pages", "off")] : [])
+    }
+
     private var speed: [(name: String, value: String)] {
         // Shares of the machine that leave room for what else runs there.
         let sharedMegabytes = min(max(memoryBytes >> 23, 64), 2048)
@@ -51,12 +57,13 @@ struct ServerSettings: Sendable {
     }
 
     /// In the order of the command line, where a later one wins.
-    var all: [(name: String, value: String)] { speed + extra + sealing }
+    var all: [(name: String, value: String)] { speed + extra + sealing + candour }
 
     /// The drill file's map, refused where it names a setting that seals the server off.
     static func extra(_ reader: SettingsReader?) throws -> [(name: String, value: String)] {
         guard let reader, let map = try reader.map("settings") else { return [] }
-        let fixed = Set(ServerSettings(major: 99, socketDirectory: "", memoryBytes: 0).sealing.map(\.name))
+        let ours = ServerSettings(major: 99, socketDirectory: "", memoryBytes: 0)
+        let fixed = Set((ours.sealing + ours.candour).map(\.name))
             .union([
                 "data_directory", "config_file", "hba_file", "ident_file", "recovery_target_action", "restore_command",
             ])
@@ -68,7 +75,9 @@ struct ServerSettings: Sendable {
                 throw reader.error("settings", "`\(printable(name.utf8))` is no name of a setting")
             }
             guard !fixed.contains(name.lowercased()) else {
-                throw reader.error("settings", "`\(name)` cannot be changed: it keeps the scratch server sealed off")
+                throw reader.error(
+                    "settings",
+                    "`\(name)` cannot be changed: it keeps the scratch server sealed off, or would hide damage")
             }
             return (name, value)
         }

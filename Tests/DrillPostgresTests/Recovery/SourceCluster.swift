@@ -20,9 +20,9 @@ struct SourceCluster: Sendable {
         PostgresParameters(["host": folder, "port": "5432", "user": "postgres", "dbname": "postgres"])
     }
 
-    /// Makes a cluster with checksums and segments of 1 MiB below the fixture's folder; it is stopped when `body` ends.
+    /// Makes a cluster with segments of 1 MiB below the fixture's folder; it is stopped when `body` ends.
     static func with<Value>(
-        settings: [String] = [], _ body: (SourceCluster) async throws -> Value
+        settings: [String] = [], checksums: Bool = true, _ body: (SourceCluster) async throws -> Value
     ) async throws -> Value {
         try await RestoreFixture.with { fixture in
             let search = PostgresToolSearch(environment: fixture.environment, setting: nil)
@@ -38,9 +38,9 @@ struct SourceCluster: Sendable {
             try await run(
                 tools.path("initdb"),
                 [
-                    "-D", folder + "/pgdata", "-U", "postgres", "-A", "trust", "-k", "--wal-segsize=1", "--locale=C",
+                    "-D", folder + "/pgdata", "-U", "postgres", "-A", "trust", "--wal-segsize=1", "--locale=C",
                     "-E", "UTF8",
-                ],
+                ] + (checksums ? ["-k"] : []),
                 fixture, account)
             let all =
                 [

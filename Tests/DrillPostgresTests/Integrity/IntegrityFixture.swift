@@ -1,0 +1,133 @@
+import DrillCore
+import DrillTestKit
+import Foundation
+import Synchronization
+
+@testable import DrillPostgres
+
+/// What one look of an integrity probe came to.
+struct Looked: Sendable {
+    var outcome: ProbeOutcome
+    var findings: [Finding]
+
+    var verdict: Verdict { outcome.verdict }
+    /// `relation: observed` of those that count.
+    var counted: [String] { findings.filter(\.counts).map(Self.line) }
+    var reported: [String] { findings.filter { !$0.counts }.map(Self.line) }
+    /// Where a test fails: all there is to read.
+    var text: String {
+        "\(outcome.verdict) \(outcome.examined)=\(outcome.passed)+\(outcome.failed)+\(outcome.unknown)+\(outcome.otherFailures) "
+            + "\(outcome.summary) \(outcome.doubt ?? "") \(outcome.relaxations)\n"
+            + findings.map { "\(Self.line($0)) [\($0.rowID ?? "")] \($0.evidence ?? "")" }.joined(separator: "\n")
+    }
+
+    private static func line(_ finding: Finding) -> String { "\(finding.relation ?? "-"): \(finding.observed ?? "")" }
+}
+
+/// An integrity probe with these settings, besides its level.
+func integrity(_ level: IntegrityLevel, _ settings: [(String, SettingsNode)] = []) throws -> IntegrityProbe {
+    let all = [("level", scalar(level.rawValue))] + settings
+    return try IntegrityProbe(name: "intact", reader(IntegrityProbe.shape, all), probeContext)
+}
+
+func words(_ words: String...) -> SettingsNode { SettingsNode(.list(words.map(scalar)), line: 1) }
+
+/// Has the probe look at that database.
+func look(_ probe: IntegrityProbe, at database: any RestoredDatabase) async throws -> Looked {
+    let sink = IntegritySink()
+    let set = RestoredSet(
+        runID: "20261114T143000Z-0a1b2c", backupSet: "one", database: database, objects: [:], recoveryPoint: nil,
+        startedAt: Date(), scratchDirectory: nil, objectsDirectory: nil, evidenceDirectory: "/nowhere",
+        environment: .fake(), findings: sink, progress: NoProgress(), seed: 1, siblings: [])
+    return Looked(outcome: try await probe.run(against: set), findings: sink.findings)
+}
+
+/// Has the probe look at a database of the test server made by these statements, as at scratch (`owned`) or as at one that is only
+/// to be read.
+func look(
+    _ probe: IntegrityProbe, after statements: [String], options: String = "", owned: Bool = true, user: String? = nil
+) async throws -> Looked {
+    try await TestServer.withDatabase(options: options) { parameters in
+        let connection = try await PostgresConnection.connect(parameters)
+        for statement in statements { try await connection.execute(statement) }
+        await connection.close()
+        var reader = parameters
+        if let user { reader["user"] = user }
+        let database = try await PostgresDatabase(
+            reader, place: "test", commandEnvironment: nil, rights: owned ? ScratchRights(owner: parameters) : nil)
+        let looked: Result<Looked, any Error>
+        do { looked = .success(try await look(probe, at: database)) } catch { looked = .failure(error) }
+        await database.close()
+        return try looked.get()
+    }
+}
+
+private final class IntegritySink: FindingSink {
+    private let collected = Mutex<[Finding]>([])
+    var findings: [Finding] { collected.withLock { $0 } }
+    func record(_ findings: [Finding]) async throws { collected.withLock { $0 += findings } }
+}
+
+/// A database of many kinds of things, all of them in order.
+let soundStatements = [
+    "CREATE SCHEMA \"we.ird\"",
+    "CREATE TABLE public.customers (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, mail varchar(80) UNIQUE)",
+    "INSERT INTO public.customers (name, mail) SELECT 'n' || n, 'm' || n FROM generate_series(1, 300) n",
+    """
+    CREATE TABLE public.orders (id serial PRIMARY KEY, customer int REFERENCES public.customers, boss int REFERENCES public.orders,
+        mail text REFERENCES public.customers (mail), total numeric CHECK (total >= 0), note text)
+    """,
+    "INSERT INTO public.orders (customer, boss, mail, total, note) SELECT n, NULL, 'm' || n, n, repeat(md5(n::text), 200) FROM generate_series(1, 200) n",
+    "CREATE INDEX ON public.orders (lower(note)) WHERE total > 5",
+    "CREATE INDEX ON public.orders USING hash (note)",
+    "CREATE INDEX ON public.orders USING brin (total)",
+    "CREATE TABLE public.pairs (a int, b int, PRIMARY KEY (a, b))",
+    "INSERT INTO public.pairs VALUES (1, 1), (1, 2)",
+    "CREATE TABLE public.uses (a int, b int, FOREIGN KEY (a, b) REFERENCES public.pairs MATCH FULL)",
+    "INSERT INTO public.uses VALUES (1, 2), (NULL, NULL)",
+    "CREATE TYPE public.mood AS ENUM ('sad', 'happy')",
+    "CREATE TABLE public.moods (mood public.mood PRIMARY KEY)",
+    "INSERT INTO public.moods VALUES ('sad'), ('happy')",
+    "CREATE TABLE public.moody (mood public.mood REFERENCES public.moods)",
+    "INSERT INTO public.moody VALUES ('happy'), (NULL)",
+    "CREATE TABLE public.events (id bigint GENERATED BY DEFAULT AS IDENTITY (INCREMENT -2), at date NOT NULL, customer int REFERENCES public.customers, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)",
+    "CREATE TABLE public.events_1 PARTITION OF public.events FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')",
+    "CREATE TABLE public.events_2 PARTITION OF public.events DEFAULT",
+    "INSERT INTO public.events (at, customer) SELECT date '2026-01-20' + n, n FROM generate_series(1, 30) n",
+    "CREATE TABLE public.hashed (id int, t text) PARTITION BY HASH (t)",
+    "CREATE TABLE public.hashed_0 PARTITION OF public.hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0)",
+    "CREATE TABLE public.hashed_1 PARTITION OF public.hashed FOR VALUES WITH (MODULUS 2, REMAINDER 1)",
+    "INSERT INTO public.hashed SELECT n, n::text FROM generate_series(1, 50) n",
+    "CREATE TABLE public.parent (id int CHECK (id > 0))",
+    "CREATE TABLE public.child (more text) INHERITS (public.parent)",
+    "INSERT INTO public.child VALUES (1, 'x')",
+    "CREATE SEQUENCE public.cycling MAXVALUE 5 CYCLE",
+    "CREATE TABLE public.cycled (n int DEFAULT nextval('public.cycling'))",
+    "INSERT INTO public.cycled SELECT FROM generate_series(1, 12)",
+    "CREATE SEQUENCE public.pooled INCREMENT 50",
+    "CREATE TABLE public.pool (id bigint DEFAULT nextval('public.pooled'))",
+    "INSERT INTO public.pool SELECT n FROM generate_series(1, 40) n", "SELECT nextval('public.pooled')",
+    "CREATE TABLE public.coded (id text DEFAULT 'c' || nextval('public.pooled'))",
+    "CREATE FUNCTION public.fine(int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 > 0'",
+    "CREATE TABLE public.guarded (n int CHECK (public.fine(n)), at timestamptz DEFAULT now() CHECK (at <= now()))",
+    "INSERT INTO public.guarded VALUES (1)",
+    "CREATE TABLE \"we.ird\".\"ta\"\"b'le %s; --\" (\"I d\" int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \"select\" text CHECK (\"select\" <> ''))",
+    "INSERT INTO \"we.ird\".\"ta\"\"b'le %s; --\" (\"select\") SELECT 'x' || n FROM generate_series(1, 9) n",
+    "CREATE TABLE public.documents (id int PRIMARY KEY, body text, words tsvector, place point, tags int[])",
+    "ALTER TABLE public.documents ALTER body SET STORAGE EXTERNAL",
+    "INSERT INTO public.documents SELECT n, repeat(md5(n::text), 400), to_tsvector('simple', 'a b ' || n), point(n, n), ARRAY[n] FROM generate_series(1, 40) n",
+    "CREATE INDEX ON public.documents USING gin (words)", "CREATE INDEX ON public.documents USING gist (place)",
+    "CREATE TABLE public.secret (id int, tenant text)", "ALTER TABLE public.secret ENABLE ROW LEVEL SECURITY",
+    "ALTER TABLE public.secret FORCE ROW LEVEL SECURITY",
+    "INSERT INTO public.secret SELECT n, 'x' FROM generate_series(1, 99) n",
+    "CREATE TABLE public.nothing ()", "INSERT INTO public.nothing DEFAULT VALUES", "CREATE TABLE public.empty (id int)",
+    "CREATE VIEW public.seen AS SELECT * FROM public.orders",
+    "CREATE MATERIALIZED VIEW public.sums AS SELECT customer, sum(total) AS total FROM public.orders GROUP BY 1",
+    "CREATE UNIQUE INDEX ON public.sums (customer)",
+    "CREATE TABLE public.deletions (id int PRIMARY KEY)",
+    "INSERT INTO public.deletions SELECT n FROM generate_series(1, 999) n",
+    "DELETE FROM public.deletions WHERE id % 3 = 0", "UPDATE public.deletions SET id = -id WHERE id % 7 = 0",
+    "SELECT lo_from_bytea(0, decode(repeat('ab', 9000), 'hex'))",
+    "CREATE FOREIGN DATA WRAPPER none", "CREATE SERVER far FOREIGN DATA WRAPPER none",
+    "CREATE FOREIGN TABLE public.far (id int) SERVER far",
+]
