@@ -5,9 +5,8 @@ import Foundation
 struct BaseBackup: Sendable {
     struct Archive: Sendable {
         var path: String
-        var packing: Packing
         func file(_ environment: DrillEnvironment) -> PackedFile {
-            PackedFile(path: path, packing: packing, environment: environment)
+            PackedFile(folder: LocalFolder(directory: "/"), path: path, environment: environment)
         }
     }
 
@@ -50,9 +49,9 @@ struct BaseBackup: Sendable {
         let names = try Self.names(in: directory)
         hasManifest = names.contains("backup_manifest")
         for name in names {
-            let (stem, packing) = Packing.of(name)
+            let stem = Packing.of(name).name
             guard stem.hasSuffix(".tar") else { continue }
-            let archive = Archive(path: "\(directory)/\(name)", packing: packing)
+            let archive = Archive(path: "\(directory)/\(name)")
             switch String(stem.dropLast(4)) {
             case "base": base = archive
             case "pg_wal": wal = archive

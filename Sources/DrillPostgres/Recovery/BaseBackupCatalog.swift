@@ -31,7 +31,7 @@ struct BaseBackupCatalog: BackupCatalog {
 
     private func archive() async throws -> WALArchive? {
         guard let walDirectory else { return nil }
-        return try await WALArchive.read(walDirectory, environment)
+        return try await WALArchive.read(LocalFolder(directory: walDirectory), environment)
     }
 
     private func facts(_ backup: BaseBackup, _ archive: WALArchive?) async throws -> BaseBackupFacts {
@@ -116,7 +116,7 @@ struct BaseBackupCatalog: BackupCatalog {
     private func refusal(_ backup: BaseBackup, _ facts: BaseBackupFacts, _ archive: WALArchive) -> String? {
         if let own = facts.systemIdentifier, let other = archive.systemIdentifier, own != other {
             return
-                "it is of the cluster with system identifier \(own), and the WAL in \(archive.directory) is of \(other)"
+                "it is of the cluster with system identifier \(own), and the WAL in \(archive.place) is of \(other)"
         }
         guard let label = facts.label, backup.base == nil else { return nil }
         let bytes = archive.segmentBytes

@@ -116,7 +116,7 @@ struct BaseBackupCopy: Sendable {
         _ archive: BaseBackup.Archive, into directory: String, limitBytes: Int64
     ) async throws -> [(path: String, target: String)] {
         let extractor = TarExtractor(.directory(directory), place: archive.path, limitBytes: limitBytes)
-        try await archive.file(environment).read { try extractor.feed($0) }
+        try await archive.file(environment).read(in: scratch) { try extractor.feed($0) }
         try extractor.finish()
         return extractor.links
     }

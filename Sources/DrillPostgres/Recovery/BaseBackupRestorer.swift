@@ -88,8 +88,14 @@ struct BaseBackupRestorer: Restorer {
             throw DrillError(.backupUnusable, "the base backup is gone", at: base)
         }
         let environment = context.environment
-        let archive: WALArchive?
-        if let wal { archive = try await WALArchive.read(wal, environment) } else { archive = nil }
+        var archive: WALArchive?
+        var source: any WALSource = NoArchive()
+        if let wal {
+            let folder = LocalFolder(directory: wal)
+            let listed = try await WALArchive.read(folder, environment)
+            source = ArchiveSource(folder: folder, archive: listed, scratch: scratch, environment: environment)
+            archive = listed
+        }
         var facts = try await backup.facts(environment)
         guard let label = facts.label else {
             throw DrillError(.backupUnusable, "backup_label is missing", at: backup.directory)
@@ -110,7 +116,7 @@ struct BaseBackupRestorer: Restorer {
                     + "is of \(other)", at: backup.directory)
         }
         let recovery = PointInTimeRecovery(
-            cluster: recovered, archive: archive, choice: choice, label: label, target: target,
+            cluster: recovered, source: source, archive: archive, choice: choice, label: label, target: target,
             isInclusive: isInclusive, archivedUntil: archivedUntil, control: copied.control)
         progress.step("replay WAL", total: nil, unit: .items)
         return try await recovery.run { host, outcome in

@@ -4,6 +4,9 @@ import Foundation
 /// Recovers a copied base backup to its target, and proves from the server's log that it stopped there (P14-P17).
 struct PointInTimeRecovery: Sendable {
     var cluster: RecoveredCluster
+    /// Where archived WAL comes from; ``NoArchive`` where only the base backup's own WAL is to be replayed.
+    var source: any WALSource
+    /// What is known of its files; nil where nothing is.
     var archive: WALArchive?
     var choice: TimelineChoice
     var label: BackupLabel
@@ -19,14 +22,20 @@ struct PointInTimeRecovery: Sendable {
 
     /// Hands on the server once recovery is over and it has been promoted.
     func run<Result: Sendable>(_ body: (RestoreHost, Outcome) async throws -> Result) async throws -> Result {
-        let script = try await writeScript()
-        try writeOwnFile(cluster.dataDirectory + "/recovery.signal", "")
-        try cluster.account.give(cluster.dataDirectory + "/recovery.signal")
-        do {
-            return try await start(script, to: target, notes: [], body)
-        } catch let idle as TargetAfterLastCommit {
-            try cluster.prepareRestart()
-            return try await start(script, to: .latest, notes: [idle.note], body)
+        let signal = cluster.dataDirectory + "/recovery.signal"
+        try writeOwnFile(signal, "")
+        try cluster.account.give(signal)
+        let plan = WALCourier.Plan(
+            source: source, serverFolder: cluster.folder, ownFolder: cluster.scratch.directory,
+            account: cluster.account, segmentBytes: control.segmentBytes,
+            systemIdentifier: control.systemIdentifier, chain: choice.chain)
+        return try await WALCourier.with(plan) { courier in
+            do {
+                return try await start(courier, to: target, notes: [], body)
+            } catch let idle as TargetAfterLastCommit {
+                try cluster.prepareRestart()
+                return try await start(courier, to: .latest, notes: [idle.note], body)
+            }
         }
     }
 
@@ -36,33 +45,48 @@ struct PointInTimeRecovery: Sendable {
     }
 
     private func start<Result: Sendable>(
-        _ script: String, to target: RecoveryTarget, notes: [String],
+        _ courier: WALCourier, to target: RecoveryTarget, notes: [String],
         _ body: (RestoreHost, Outcome) async throws -> Result
     ) async throws -> Result {
-        let settings = control.floors + targetSettings(target) + [("restore_command", FetchScript.setting(script))]
+        let settings = control.floors + targetSettings(target) + [("restore_command", courier.setting)]
         let isUp = UpFlag()
         do {
             return try await cluster.withServer(settings) { server in
                 let log = RecoveryLog(contentsOf: server.logPath)
-                try requireStop(log, target)
+                if let failure = await courier.failure { throw failure }
+                let deliveries = await courier.deliveries
+                try await requireStop(log, deliveries, target)
                 await isUp.set()
                 let host = try await RestoreHost(server.parameters, server: server, environment: cluster.environment)
-                return try await body(host, outcome(log, notes: notes))
+                return try await body(host, outcome(log, deliveries, notes: notes))
             }
         } catch {
             if await isUp.isSet || error is CancellationError { throw error }
-            throw judged(DrillError(wrapping: error), RecoveryLog(contentsOf: cluster.logPath), target)
+            if let failure = await courier.failure { throw failure }
+            throw try await judged(
+                error, RecoveryLog(contentsOf: cluster.logPath), await courier.deliveries, target)
         }
     }
 
-    private func outcome(_ log: RecoveryLog, notes: [String]) -> Outcome {
+    private func outcome(_ log: RecoveryLog, _ deliveries: WALDeliveries, notes: [String]) -> Outcome {
         var notes = notes
+        notes += deliveries.unfinished.map(\.name).sorted().map {
+            "The WAL segment \($0) was not finished when it was archived; it was replayed as far as it goes."
+        }
         if let stop = log.stop { notes.append("The server's log says: \(stop).") }
         if target == .latest, let end = log.redoEnd {
             notes.append("All WAL was replayed, up to the record at \(end).")
         }
-        let evidence =
-            ["target: \(target.text)", "timeline: \(choice.timeline)", ""] + log.evidence
+        var evidence = ["target: \(target.text)", "timeline: \(choice.timeline)"]
+        if let first = deliveries.firstFound(control.segmentBytes),
+            let last = deliveries.lastFound(control.segmentBytes)
+        {
+            evidence.append(
+                "WAL from \(source.place): \(deliveries.found.count) segments, \(first.name) to \(last.name)")
+        }
+        if let wanted = deliveries.wanted(control.segmentBytes) { evidence.append("not there: \(wanted.name)") }
+        evidence +=
+            [""] + log.evidence
             + ["", "control file before recovery:", control.text]
         return Outcome(notes: notes, logs: ["recovery.log": evidence.joined(separator: "\n"), "server.log": log.text])
     }
@@ -91,104 +115,63 @@ struct PointInTimeRecovery: Sendable {
         return "\(seconds).\(String(repeating: "0", count: 6 - fraction.utf8.count))\(fraction)+00"
     }
 
-    /// Writes the script; where the server's account may not read the archive, of copies of what it needs.
-    private func writeScript() async throws -> String {
-        var fetch = FetchScript(folders: [], tools: [:])
-        for packing in [Packing.gzip, .zstd, .lz4] {
-            fetch.tools[packing] = cluster.environment.processes.find(packing.rawValue)
-        }
-        if let archive {
-            let needed = neededFiles(archive)
-            for packing in Set(needed.map { Packing.of($0).packing }) where packing != .none {
-                _ = try packing.tool(cluster.environment, for: archive.directory)
-            }
-            fetch.folders = [
-                try await isReadable(archive.directory) ? archive.directory : try await staged(needed, archive)
-            ]
-        }
-        let path = cluster.folder + "/fetch-wal"
-        try fetch.write(to: path)
-        try cluster.account.give(path)
-        return path
-    }
-
-    private func neededFiles(_ archive: WALArchive) -> [String] {
-        let first = label.startSegment.number(segmentBytes: archive.segmentBytes)
-        return archive.files.filter { $0.number.map { $0 >= first } ?? true }.map(\.path)
-    }
-
-    private func isReadable(_ directory: String) async throws -> Bool {
-        guard let user = cluster.account.user else { return true }
-        var command = Command("find", ["-L", directory, "-type", "f", "!", "-readable", "-print", "-quit"])
-        command.user = user
-        let result = try await cluster.environment.processes.run(command)
-        return result.succeeded && result.output.isEmpty
-    }
-
-    private func staged(_ files: [String], _ archive: WALArchive) async throws -> String {
-        let folder = cluster.folder + "/wal"
-        try cluster.account.makeFolder(folder)
-        var bytes: Int64 = 0
-        for file in files {
-            bytes += try await LocalFolder(directory: archive.directory).entry(file)?.sizeBytes ?? 0
-        }
-        try DataDirectoryCopy.requireSpace(bytes, in: cluster.scratch.directory)
-        for file in files {
-            try Task.checkCancellation()
-            let name = file.split(separator: "/").last.map(String.init) ?? file
-            do {
-                try FileManager.default.copyItem(atPath: "\(archive.directory)/\(file)", toPath: "\(folder)/\(name)")
-            } catch {
-                throw DrillError(.couldNotLook, "cannot be copied", at: "\(archive.directory)/\(file)", cause: error)
-            }
-        }
-        try await DataDirectoryCopy(environment: cluster.environment, account: cluster.account).give(folder)
-        return folder
-    }
-
     // MARK: - Judging
 
     /// A server that came up must say that it stopped at its target, or have replayed all that the archive has.
-    private func requireStop(_ log: RecoveryLog, _ target: RecoveryTarget) throws {
+    private func requireStop(_ log: RecoveryLog, _ deliveries: WALDeliveries, _ target: RecoveryTarget) async throws {
         if case .latest = target {
-            guard let archive else { return }
-            let end = ReplayEnd(log, start: label.start, archive, choice.chain)
-            if let fault = end.fault(log) { throw DrillError(.backupUnusable, fault, at: archive.directory) }
+            if let error = try await end(log, deliveries).error(log, at: source.place) { throw error }
             return
         }
-        guard log.stop != nil else {
-            throw DrillError(
-                .backupUnusable, "the server came up without having reached the target \(target.text)",
-                at: archive?.directory, hints: log.evidence)
-        }
+        // Up to version 12 a server that ran out of WAL came up all the same.
+        guard log.stop != nil else { throw try await endedBeforeTarget(log, deliveries, target) }
         if case .instant(let instant) = target, let last = log.lastCommit,
             isInclusive ? last > instant : last >= instant
         {
             throw DrillError(
                 .couldNotLook, "the server replayed a commit of \(rfc3339(last)), after the target \(target.text)",
-                at: archive?.directory)
+                at: source.place)
         }
     }
 
-    /// What the end of a server that did not come up means.
-    private func judged(_ error: DrillError, _ log: RecoveryLog, _ target: RecoveryTarget) -> any Error {
-        guard error.code == .couldNotLook, let fatal = log.fatal else { return error }
-        func unusable(_ what: String, _ hints: [String] = []) -> DrillError {
-            DrillError(.backupUnusable, what, at: archive?.directory, hints: hints + log.evidence.suffix(8))
+    private func end(_ log: RecoveryLog, _ deliveries: WALDeliveries) async throws -> ReplayEnd {
+        try await ReplayEnd(log, start: label.start, deliveries, segmentBytes: control.segmentBytes) { number in
+            if let archive, archive.isListed { return archive.segments(along: choice.chain, from: number).first }
+            return try await laterSegment(from: number)
         }
-        if let file = log.damagedFiles.first {
-            return unusable("the WAL file \(file)\(Self.timeline(of: file)) cannot be read or unpacked")
+    }
+
+    /// Of a source that cannot be listed, the next segments are asked for.
+    private func laterSegment(from number: UInt64) async throws -> WALSegment? {
+        for number in number..<number + 8 {
+            let segment = WALSegment(
+                timeline: choice.timeline, number: number, segmentBytes: control.segmentBytes)
+            if try await source.has(segment, in: cluster.scratch) { return segment }
+        }
+        return nil
+    }
+
+    private func unusable(_ log: RecoveryLog, _ what: String, _ hints: [String] = []) -> DrillError {
+        DrillError(.backupUnusable, what, at: source.place, hints: hints + log.evidence.suffix(8))
+    }
+
+    /// What the end of a server that did not come up means.
+    private func judged(
+        _ thrown: any Error, _ log: RecoveryLog, _ deliveries: WALDeliveries, _ target: RecoveryTarget
+    ) async throws -> any Error {
+        let error = DrillError(wrapping: thrown)
+        guard !(thrown is TargetAfterLastCommit), error.code == .couldNotLook, let fatal = log.fatal else {
+            return thrown
         }
         if log.stoppedBeforeConsistent {
-            return unusable("the target \(target.text) lies before the end of this base backup")
+            return unusable(log, "the target \(target.text) lies before the end of this base backup")
         }
-        let end = archive.map { ReplayEnd(log, start: label.start, $0, choice.chain) }
-        if log.endedBeforeTarget { return endedBeforeTarget(log, end, target, unusable) }
+        if log.endedBeforeTarget { return try await endedBeforeTarget(log, deliveries, target) }
         if fatal.contains("directory \"") || fatal.contains("could not set permissions on directory") {
             return DrillError(
                 .couldNotLook,
                 "a tablespace was made after this base backup, and would be made again outside scratch: \(fatal)",
-                at: archive?.directory, hints: ["Take a newer base backup."] + log.evidence.suffix(8))
+                at: source.place, hints: ["Take a newer base backup."] + log.evidence.suffix(8))
         }
         let marks = [
             "could not locate required checkpoint record", "could not locate a valid checkpoint record",
@@ -197,35 +180,33 @@ struct PointInTimeRecovery: Sendable {
             "wrong size", "checksum", "unexpected", "invalid data in file",
         ]
         guard marks.contains(where: fatal.contains) else { return error }
-        if let fault = end?.fault(log) { return unusable(fault) }
+        let end = try await end(log, deliveries)
+        if let fault = end.fault(log), end.isOfBackup { return unusable(log, fault) }
         if log.redoEnd == nil {
             return unusable(
+                log,
                 "replay cannot begin: the WAL segment \(label.startSegment.name) (timeline \(label.timeline)) is missing or damaged"
             )
         }
-        return unusable(fatal)
-    }
-
-    private static func timeline(of file: String) -> String {
-        WALSegment(file).map { " (timeline \($0.timeline))" } ?? ""
+        return unusable(log, fatal)
     }
 
     /// A withheld segment, an idle database, and an archive that does not reach the target are told apart (P15).
     private func endedBeforeTarget(
-        _ log: RecoveryLog, _ end: ReplayEnd?, _ target: RecoveryTarget, _ unusable: (String, [String]) -> DrillError
-    ) -> any Error {
-        if let fault = end?.fault(log) { return unusable(fault, []) }
+        _ log: RecoveryLog, _ deliveries: WALDeliveries, _ target: RecoveryTarget
+    ) async throws -> any Error {
+        if let error = try await end(log, deliveries).error(log, at: source.place) { return error }
         let reached = log.redoEnd.map { "the record at \($0)" } ?? "the base backup itself"
         let last = log.lastCommit.map { ", the last commit is of \(rfc3339($0))" } ?? ""
         guard case .instant(let instant) = target else {
-            return unusable("the archive ends at \(reached), and \(target.text) is not in it", [])
+            return unusable(log, "the archive ends at \(reached), and \(target.text) is not in it")
         }
         if let proof = proofOfCompleteness(until: instant, log) {
             return TargetAfterLastCommit(
                 note: "The target \(rfc3339(instant)) lies after the last commit: the database was idle. \(proof)")
         }
         return unusable(
-            "the archive ends at \(reached)\(last), before the target \(rfc3339(instant))",
+            log, "the archive ends at \(reached)\(last), before the target \(rfc3339(instant))",
             [
                 "WAL after that was not archived, or the database was idle. Where the archive is known to be complete, say "
                     + "until when: `archived_until`."

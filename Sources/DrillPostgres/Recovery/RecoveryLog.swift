@@ -38,14 +38,6 @@ struct RecoveryLog: Sendable {
     var stoppedBeforeConsistent: Bool {
         text.contains("requested recovery stop point is before consistent recovery point")
     }
-    /// Files of the archive that could not be read or unpacked.
-    var damagedFiles: [String] {
-        lines(FetchScript.damaged).compactMap { line in
-            line.firstRange(of: FetchScript.damaged).map { String(line[$0.upperBound...]) }
-        }
-    }
-    func restored(_ name: String) -> Bool { text.contains("restored log file \"\(name)\" from archive") }
-
     /// The instant of the last commit that was replayed.
     var lastCommit: Date? {
         let part = "last completed transaction was at log time "

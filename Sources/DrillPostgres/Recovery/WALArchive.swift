@@ -1,27 +1,33 @@
 import DrillCore
 import Foundation
 
-/// What a directory of archived WAL holds, by the names of its files. Nothing is changed there.
+/// What an archive of WAL holds, by the names of its files. Nothing is changed there.
 struct WALArchive: Sendable {
-    let directory: String
+    /// For a person.
+    let place: String
     let segmentBytes: UInt64
+    /// Whether all its files are known; else only what was asked for by name.
+    let isListed: Bool
     /// Numbers of the segments of each timeline.
     private(set) var segments: [UInt32: Set<UInt64>] = [:]
     /// Where each timeline left its parents, the oldest first.
     private(set) var histories: [UInt32: [(parent: UInt32, end: LSN)]] = [:]
     /// What backup history files say: also of backups that are gone.
     private(set) var backups: [BackupLabel] = []
-    /// Paths below the directory, with the number of what is a segment.
-    private(set) var files: [(path: String, number: UInt64?)] = []
+    /// Paths below the folder, by the name before packing.
+    private var paths: [String: String] = [:]
     /// Of the cluster that wrote it, where a segment could be looked into.
     private(set) var systemIdentifier: UInt64?
 
-    /// Reads the names below the directory, also in folders named by the first 16 digits, as Barman makes them.
-    static func read(_ directory: String, _ environment: DrillEnvironment) async throws -> WALArchive {
-        let folder = LocalFolder(directory: directory)
+    /// Where a file of that name is below the folder, packed or not; nil where it is not.
+    func path(of name: String) -> String? { paths[name] }
+
+    /// Reads the names in the folder, also in folders named by the first 16 digits, as Barman makes them.
+    static func read(_ folder: any BackupFolder, _ environment: DrillEnvironment) async throws -> WALArchive {
         guard try await folder.entry("")?.kind == .directory else {
             throw DrillError(
-                .couldNotLook, "there is no such directory of archived WAL", at: directory, hints: ["Is it mounted?"])
+                .couldNotLook, "there is no such directory of archived WAL", at: folder.place,
+                hints: ["Look at `wal` in the drill file. Is it mounted?"])
         }
         var paths: [String] = []
         for name in try await folder.names(in: "") {
@@ -31,42 +37,62 @@ struct WALArchive: Sendable {
                 paths.append(name)
             }
         }
-        let segmentPaths = paths.filter { WALSegment(stem($0)) != nil }
-        let header = try await segmentPaths.last.asyncFlatMap { path in
-            try await SegmentHeader(head: packed(directory + "/" + path, environment).head(SegmentHeader.bytes))
+        // Of several that cannot be looked into, one may still tell.
+        var header: SegmentHeader?
+        for path in paths.filter({ WALSegment(stem($0)) != nil }).suffix(3).reversed() where header == nil {
+            let file = PackedFile(folder: folder, path: path, environment: environment)
+            header = SegmentHeader(head: try await file.head(SegmentHeader.bytes))
         }
-        var archive = WALArchive(directory: directory, segmentBytes: header?.segmentBytes ?? 16 << 20)
+        var archive = WALArchive(place: folder.place, segmentBytes: header?.segmentBytes ?? 16 << 20, isListed: true)
         archive.systemIdentifier = header?.systemIdentifier
-        for path in paths { try await archive.add(path, environment) }
+        for path in paths {
+            try await archive.add(path, PackedFile(folder: folder, path: path, environment: environment))
+        }
         return archive
     }
 
-    private init(directory: String, segmentBytes: UInt64) {
-        self.directory = directory
+    /// What a source that cannot be listed tells of the timelines behind that of a base backup: asks for their histories one by
+    /// one, as the server does, and whether a timeline went on where another had left it.
+    static func searched(
+        _ source: any WALSource, from base: UInt32, segmentBytes: UInt64, in scratch: Scratch
+    ) async throws -> WALArchive {
+        var archive = WALArchive(place: source.place, segmentBytes: segmentBytes, isListed: false)
+        var timeline = base
+        repeat {
+            timeline += 1
+            guard let bytes = try await source.content("\(WALSegment.digits(timeline)).history", in: scratch) else {
+                break
+            }
+            archive.histories[timeline] = history(String(decoding: bytes, as: UTF8.self))
+        } while timeline < base + 1000
+        for (parent, end) in archive.histories.values.joined() {
+            let number = end.segmentNumber(segmentBytes) + 1
+            let segment = WALSegment(timeline: parent, number: number, segmentBytes: segmentBytes)
+            if try await source.has(segment, in: scratch) { archive.segments[parent, default: []].insert(number) }
+        }
+        return archive
+    }
+
+    private init(place: String, segmentBytes: UInt64, isListed: Bool) {
+        self.place = place
         self.segmentBytes = segmentBytes
+        self.isListed = isListed
     }
 
     private static func stem(_ path: String) -> String {
         Packing.of(path.split(separator: "/").last.map(String.init) ?? path).name
     }
 
-    private static func packed(_ path: String, _ environment: DrillEnvironment) -> PackedFile {
-        PackedFile(path: path, packing: Packing.of(path).packing, environment: environment)
-    }
-
-    private mutating func add(_ path: String, _ environment: DrillEnvironment) async throws {
+    private mutating func add(_ path: String, _ file: PackedFile) async throws {
         let name = Self.stem(path)
-        // What a receiver had not finished may be empty, so it counts for nothing but as a file.
-        let whole = name.hasSuffix(".partial") ? String(name.dropLast(8)) : name
-        files.append((path, WALSegment(whole)?.number(segmentBytes: segmentBytes)))
+        // What is there packed and unpacked is taken unpacked.
+        if paths[name] == nil || Packing.of(path).packing == .none { paths[name] = path }
         if let segment = WALSegment(name) {
             segments[segment.timeline, default: []].insert(segment.number(segmentBytes: segmentBytes))
         } else if name.hasSuffix(".history"), let timeline = UInt32(name.dropLast(8), radix: 16) {
-            let bytes = try await Self.packed(directory + "/" + path, environment).head(1 << 20)
-            histories[timeline] = Self.history(String(decoding: bytes, as: UTF8.self))
-        } else if name.hasSuffix(".backup") {
-            let bytes = try await Self.packed(directory + "/" + path, environment).head(1 << 16)
-            if let label = BackupLabel(bytes) { backups.append(label) }
+            histories[timeline] = Self.history(String(decoding: try await file.head(1 << 20), as: UTF8.self))
+        } else if name.hasSuffix(".backup"), let label = BackupLabel(try await file.head(1 << 16)) {
+            backups.append(label)
         }
     }
 
@@ -103,11 +129,16 @@ struct WALArchive: Sendable {
 
     /// A timeline of the chain that went on being written after it was left: two histories in one archive (P21).
     func branch(in chain: [(timeline: UInt32, end: LSN?)]) -> (timeline: UInt32, newest: WALSegment)? {
-        for (timeline, end) in chain {
-            guard let end, let newest = segments[timeline]?.max(), newest > end.segmentNumber(segmentBytes) else {
-                continue
-            }
-            return (timeline, WALSegment(timeline: timeline, number: newest, segmentBytes: segmentBytes))
+        for (index, link) in chain.enumerated() {
+            guard let end = link.end?.segmentNumber(segmentBytes), let newest = segments[link.timeline]?.max(),
+                newest >= end
+            else { continue }
+            // Of the segment that it was left in, the younger timeline has a copy of its own.
+            let younger = index + 1 < chain.count ? segments[chain[index + 1].timeline] : nil
+            if newest == end, younger?.contains(end) ?? false { continue }
+            return (
+                link.timeline, WALSegment(timeline: link.timeline, number: newest, segmentBytes: segmentBytes)
+            )
         }
         return nil
     }
@@ -143,11 +174,14 @@ struct WALArchive: Sendable {
 /// What the first page of a segment says. (src/include/access/xlog_internal.h: XLogLongPageHeaderData.)
 struct SegmentHeader: Sendable {
     static let bytes = 40
+    /// Where the segment begins.
+    var start: LSN
     var systemIdentifier: UInt64
     var segmentBytes: UInt64
 
     init?(head: [UInt8]) {
         guard head.count >= Self.bytes, littleEndian(head[2..<4]) & 0x2 != 0 else { return nil }
+        start = LSN(littleEndian(head[8..<16]))
         systemIdentifier = littleEndian(head[24..<32])
         segmentBytes = littleEndian(head[32..<36])
         guard segmentBytes >= 1 << 20, segmentBytes <= 1 << 30, segmentBytes.nonzeroBitCount == 1 else { return nil }
@@ -155,10 +189,3 @@ struct SegmentHeader: Sendable {
 }
 
 func littleEndian(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) } }
-
-extension Optional {
-    fileprivate func asyncFlatMap<Value>(_ transform: (Wrapped) async throws -> Value?) async rethrows -> Value? {
-        guard let self else { return nil }
-        return try await transform(self)
-    }
-}
