@@ -23,6 +23,7 @@ struct DrillRun: Sendable {
                 await conclusion.stopped(by: DrillError(wrapping: error))
             }
         }
+        await recordTraffic(conclusion)
         return await conclusion.outcome(finishedAt: environment.clock.now())
     }
 
@@ -147,9 +148,9 @@ struct DrillRun: Sendable {
             try await journal.keep(Array(text.utf8), as: name)
         }
         let recoveryPoint = restored.recoveryPoint ?? backupSet.time
-        var objects: [String: any ObjectStore] = [:]
+        var views: [String: any ObjectStore] = [:]
         for backup in drill.backup.objects {
-            objects[backup.bucket] = try await backup.open(backupSet, recoveryPoint: recoveryPoint, in: scratch)
+            views[backup.bucket] = try await backup.open(backupSet, recoveryPoint: recoveryPoint, in: scratch)
         }
         let seconds = environment.clock.monotonicSeconds() - began
         let rows = restored.rowCounts.reduce(0) { $0 + $1.rows }
@@ -160,21 +161,31 @@ struct DrillRun: Sendable {
             detail: "\(restored.database.place)\(counted)")
         try await journal.record(phase)
         progress.phaseEnded(phase)
-        await conclusion.restored(
-            backupSet, restored, recoveryPoint: recoveryPoint, usableAt: environment.clock.now(), seconds: seconds)
-        let set = RestoredSet(
-            runID: header.runID, backupSet: backupSet.id, database: restored.database, objects: objects,
-            recoveryPoint: recoveryPoint, startedAt: header.startedAt, scratchDirectory: scratch.directory,
-            objectsDirectory: nil, evidenceDirectory: journal.runDirectory, environment: environment, findings: journal,
-            progress: progress, seed: options.seed, siblings: drill.probes,
-            tableRows: Dictionary(restored.rowCounts.map { ($0.table, $0.rows) }) { first, _ in first },
-            olderCopies: await olderCopies(older, in: scratch, conclusion))
+        let run = self
+        try await withObjects(views, in: scratch, conclusion) { objects in
+            await conclusion.restored(
+                backupSet, restored, recoveryPoint: recoveryPoint, usableAt: run.environment.clock.now(),
+                seconds: run.environment.clock.monotonicSeconds() - began)
+            let set = RestoredSet(
+                runID: run.header.runID, backupSet: backupSet.id, database: restored.database, objects: objects.stores,
+                recoveryPoint: recoveryPoint, startedAt: run.header.startedAt, scratchDirectory: scratch.directory,
+                objectsDirectory: objects.place, evidenceDirectory: run.journal.runDirectory,
+                environment: run.environment, findings: run.journal, progress: run.progress, seed: run.options.seed,
+                siblings: run.drill.probes,
+                tableRows: Dictionary(restored.rowCounts.map { ($0.table, $0.rows) }) { first, _ in first },
+                olderCopies: await run.olderCopies(older, in: scratch, conclusion),
+                objectsVariables: objects.variables)
+            try await run.probe(set, scratch, conclusion)
+        }
+    }
+
+    private func probe(_ set: RestoredSet, _ scratch: Scratch, _ conclusion: Conclusion) async throws {
         for probe in drill.probes.filter({ !$0.mayWrite }) + drill.probes.filter(\.mayWrite) {
             let result = try await self.result(of: probe, set)
             try await journal.record(result)
             await conclusion.probed(result)
         }
-        for (bucket, store) in objects.sorted(by: { $0.key < $1.key }) {
+        for (bucket, store) in set.objects.sorted(by: { $0.key < $1.key }) {
             await conclusion.note(await store.notes.map { "Bucket \(bucket): \($0)" })
             let usage = await store.usage
             if !usage.isEmpty {
@@ -183,9 +194,10 @@ struct DrillRun: Sendable {
                 await conclusion.note(["Bucket \(bucket): asked \(text)."])
             }
         }
-        await conclusion.note(await restored.database.notes)
+        await conclusion.note(await set.database.notes)
         let objectives = await conclusion.judgeObjectives()
         try await journal.record(objectives)
+        if let refusal = drill.traffic.refusal { await conclusion.stopped(by: refusal) }
         let verdict = await conclusion.verdict
         scratch.keeping.decide(
             isKept: drill.scratch.keep == .always || (drill.scratch.keep == .onFailure && verdict != .pass))
@@ -225,33 +237,6 @@ struct DrillRun: Sendable {
         try await journal.record(phase)
         progress.phaseEnded(phase)
         return result
-    }
-
-    /// At most three older sets whose objects are their own: what they hold shows deletions. They are only evidence: one that
-    /// cannot be looked at is a note.
-    private func olderCopies(
-        _ older: [BackupSet], in scratch: Scratch, _ conclusion: Conclusion
-    ) async -> [OlderCopy] {
-        let backups = drill.backup.objects.filter(\.isKeptPerSet)
-        guard !backups.isEmpty else { return [] }
-        var copies: [OlderCopy] = []
-        for candidate in older.prefix(10) {
-            guard copies.count < 3 else { break }
-            do {
-                let set = try await drill.backup.catalog.examined(candidate)
-                guard set.state == .usable else { continue }
-                var objects: [String: any ObjectStore] = [:]
-                for backup in backups {
-                    objects[backup.bucket] = try await backup.open(set, recoveryPoint: set.time, in: scratch)
-                }
-                copies.append(OlderCopy(setID: set.id, objects: objects))
-            } catch {
-                await conclusion.note([
-                    "Set \(candidate.id) was not asked for evidence: \(DrillError(wrapping: error).what)."
-                ])
-            }
-        }
-        return copies
     }
 
     /// Removes the scratch directory, also when the run was cancelled.

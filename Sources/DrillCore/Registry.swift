@@ -11,6 +11,7 @@ package struct Registry: Sendable {
     /// `scratch.database` and `scratch.objects`: kind to shape.
     package private(set) var scratchDatabases: [String: SettingsShape] = [:]
     package private(set) var scratchObjects: [String: SettingsShape] = [:]
+    package private(set) var copiers: [String: any ObjectCopier.Type] = [:]
 
     package init() {}
 
@@ -21,6 +22,10 @@ package struct Registry: Sendable {
     package mutating func register(_ type: any ScratchRemover.Type) { removers[type.itemKind] = type }
     package mutating func register(_ type: any MarkerRows.Type) { markerRows = type }
     package mutating func register(_ type: any MarkerObjects.Type) { markerObjects[type.kind] = type }
+    package mutating func register(_ type: any ObjectCopier.Type) {
+        copiers[type.kind] = type
+        scratchObjects[type.kind] = type.shape
+    }
     package mutating func register(scratchDatabase kind: String, _ shape: SettingsShape) {
         scratchDatabases[kind] = shape
     }

@@ -9,4 +9,5 @@ package func registerObjectParts(_ registry: inout Registry) {
     registry.register(S3VersionsBackup.self)
     registry.register(S3MarkerObjects.self)
     registry.register(DirectoryMarkerObjects.self)
+    registry.register(DirectoryCopier.self)
 }

@@ -62,7 +62,8 @@ extension Workshop {
     static func bucketName() -> String { "e2e-" + UUID().uuidString.lowercased() }
 
     /// Runs the steps by boto3.
-    func play(_ steps: [S3Step], on service: S3Service) throws {
+    @discardableResult
+    func play(_ steps: [S3Step], on service: S3Service) throws -> String {
         let script = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .appending(path: "Tools/s3_script.py").path
         try write(try JSONSerialization.data(withJSONObject: steps.map(\.words)), to: "steps.json")
@@ -71,6 +72,13 @@ extension Workshop {
             ["/usr/bin/env", "sh", "-c", "exec '\(python)' '\(script)' < steps.json"],
             variables: service.variables(home: root))
         guard ran.status == 0 else { throw Failure(text: "boto3: \(ran.errors)") }
+        return ran.output
+    }
+
+    /// Everything in the bucket below that prefix as boto3 sees it, a line each: versions, delete markers and uploads.
+    func listing(of bucket: String, prefix: String = "", on service: S3Service) throws -> [String] {
+        try play([S3Step(words: ["do": "list", "bucket": bucket, "prefix": prefix])], on: service)
+            .split(separator: "\n").map(String.init)
     }
 
     func muster(_ arguments: [String], on service: S3Service, _ more: [String: String] = [:]) throws -> Ran {
@@ -87,7 +95,9 @@ extension Workshop {
     }
 
     /// A drill of a database that is there already, which is quick, and objects of these settings.
-    func bucketDrill(_ database: String, objects: String, probes: String = Workshop.files, top: String = "") throws {
+    func bucketDrill(
+        _ database: String, objects: String, probes: String = Workshop.files, top: String = "", scratch: String = ""
+    ) throws {
         let server = (ProcessInfo.processInfo.environment["MUSTER_TEST_PG"] ?? "")
             .replacingOccurrences(of: "dbname=postgres", with: "dbname=\(database)")
         try write(
@@ -97,14 +107,16 @@ extension Workshop {
             backup:
               database: { kind: restored, server: "\(server)" }
               objects: [ \(objects) ]
-            scratch: { directory: scratch }
+            scratch: { directory: scratch\(scratch) }
             probes:
             \(probes)
             """, to: "drill.yaml")
     }
 
     /// A drill of the set `sets/2026-01-02` restored into a database of the test's server, and objects of these settings.
-    func dumpDrill(_ database: String, objects: String, probes: String = Workshop.files) throws {
+    func dumpDrill(
+        _ database: String, objects: String, probes: String = Workshop.files, scratch: String = ""
+    ) throws {
         try dump(database, to: "sets/2026-01-02/db_dump.sqlc")
         let server = ProcessInfo.processInfo.environment["MUSTER_TEST_PG"] ?? ""
         try write(
@@ -115,7 +127,7 @@ extension Workshop {
               named: "%Y-%m-%d"
               database: { kind: pg_dump, path: db_dump.sqlc }
               objects: [ \(objects) ]
-            scratch: { directory: scratch, database: { kind: database, server: "\(server)" } }
+            scratch: { directory: scratch, database: { kind: database, server: "\(server)" }\(scratch) }
             probes:
             \(probes)
             """, to: "drill.yaml")

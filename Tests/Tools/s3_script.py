@@ -32,6 +32,18 @@ def run(step):
         client.upload_file(step["file"], bucket, key)
     elif what == "delete":
         client.delete_object(Bucket=bucket, Key=key)
+    elif what == "start_upload":
+        upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"part")
+    elif what == "list":
+        where = {"Bucket": bucket, "Prefix": step["prefix"]}
+        for page in client.get_paginator("list_object_versions").paginate(**where):
+            for found in page.get("Versions", []):
+                print("version", found["Key"].encode().hex(), found["VersionId"], found["ETag"], found["LastModified"])
+            for found in page.get("DeleteMarkers", []):
+                print("marker", found["Key"].encode().hex(), found["VersionId"], found["LastModified"])
+        for found in client.list_multipart_uploads(**where).get("Uploads", []):
+            print("upload", found["Key"].encode().hex(), found["UploadId"])
     elif what == "policy":
         client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(step["policy"]))
     else:

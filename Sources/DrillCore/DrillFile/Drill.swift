@@ -12,10 +12,12 @@ package struct Drill: Sendable {
     package var backup: BackupSettings
     package var scratch: ScratchSettings
     package var probes: [any Probe]
+    /// What its parts ask of object stores, with the limits of the drill file.
+    package var traffic: TrafficMeter
 
     package init(
         name: String, description: String?, path: String, digest: String, objectives: Objectives, deadline: Duration?,
-        backup: BackupSettings, scratch: ScratchSettings, probes: [any Probe]
+        backup: BackupSettings, scratch: ScratchSettings, probes: [any Probe], traffic: TrafficMeter = TrafficMeter()
     ) {
         self.name = name
         self.description = description
@@ -26,6 +28,7 @@ package struct Drill: Sendable {
         self.backup = backup
         self.scratch = scratch
         self.probes = probes
+        self.traffic = traffic
     }
 }
 
@@ -73,6 +76,8 @@ package struct ScratchSettings: Sendable {
     /// `scratch.objects`: `view`, `directory` or `s3`.
     package var objects: SettingsReader?
     package var objectsKind: String
+    /// Brings the objects into scratch; nil where they are only looked at.
+    package var copier: (any ObjectCopier)?
 
     package init(
         directory: String, keep: Keep, databaseKind: String = "cluster", database: SettingsReader? = nil,

@@ -5,7 +5,7 @@ import Foundation
 /// `DrillError` with code `usage`, file and line.
 package struct DrillFileLoader: Sendable {
     let registry: Registry
-    let environment: DrillEnvironment
+    private var environment: DrillEnvironment
     let files: any DrillFiles
 
     package init(registry: Registry, environment: DrillEnvironment, files: any DrillFiles) {
@@ -25,20 +25,35 @@ package struct DrillFileLoader: Sendable {
     }
 
     package func load(_ path: String, _ overrides: Overrides = Overrides()) throws -> Drill {
+        var loader = self
+        return try loader.read(path, overrides)
+    }
+
+    private mutating func read(_ path: String, _ overrides: Overrides) throws -> Drill {
         let bytes = try files.contents(of: path, limitBytes: DrillFileText.limitBytes)
         let (reader, source) = try root(path, bytes)
         let name = try reader.requiredString("drill")
         guard (1...63).contains(name.utf8.count), name.utf8.allSatisfy(isDrillNameByte) else {
             throw reader.error("drill", "'\(printable(name.utf8))' is no name: [a-z0-9-]{1,63}")
         }
-        let scratch = try self.scratch(reader, source, overrides)
+        environment.traffic = TrafficMeter(try limits(reader))
+        var scratch = try self.scratch(reader, source, overrides)
         let backup = try self.backup(reader, source, scratch, overrides)
+        scratch.copier = try copier(reader, scratch, backup.settings)
         let objectives = try self.objectives(reader, backup.settings)
         let probes = try self.probes(reader, source, backup)
         return Drill(
             name: name, description: try reader.string("description"), path: path,
             digest: hexadecimal(SHA256.hash(data: bytes)), objectives: objectives,
-            deadline: try positive(reader, "deadline"), backup: backup.settings, scratch: scratch, probes: probes)
+            deadline: try positive(reader, "deadline"), backup: backup.settings, scratch: scratch, probes: probes,
+            traffic: environment.traffic)
+    }
+
+    private func limits(_ reader: SettingsReader) throws -> TrafficLimits {
+        guard let own = try reader.settings("limits", DrillFileShape.limits) else { return TrafficLimits() }
+        let bytes = try own.byteCount("bytes")
+        if bytes == 0 { throw own.error("bytes", "must be more than nothing") }
+        return TrafficLimits(requests: try own.integer("requests", in: 1...Int64.max), bytes: bytes)
     }
 
     private func root(_ path: String, _ bytes: [UInt8]) throws -> (SettingsReader, DrillFileSource) {
@@ -106,6 +121,26 @@ package struct DrillFileLoader: Sendable {
             (settings.objectsKind, settings.objects) = (kind, part)
         }
         return settings
+    }
+
+    private func copier(
+        _ reader: SettingsReader, _ scratch: ScratchSettings, _ backup: BackupSettings
+    ) throws -> (any ObjectCopier)? {
+        guard let settings = scratch.objects, let type = registry.copiers[scratch.objectsKind] else { return nil }
+        guard !backup.objects.isEmpty else {
+            throw settings.error("kind", "there is nothing to copy: backup.objects is not there")
+        }
+        let sources = try reader.node("backup").map { try bucketURLs(in: $0, reader.source) } ?? []
+        return try type.init(
+            settings, CopyContext(environment: environment, sources: backup.objects, bucketURLs: sources))
+    }
+
+    /// Every `s3://…` that stands anywhere below that node.
+    private func bucketURLs(in node: SettingsNode, _ source: DrillFileSource) throws -> [String] {
+        if let mapping = node.mapping { return try mapping.flatMap { try bucketURLs(in: $0.value, source) } }
+        if let list = node.list { return try list.flatMap { try bucketURLs(in: $0, source) } }
+        guard let text = try source.text(node), text.hasPrefix("s3://") else { return [] }
+        return [text]
     }
 
     /// The kind of the mapping at that key, and a reader of its other keys; nil where the key is not there.

@@ -11,6 +11,10 @@ package enum DrillFileShape {
             SettingsField("backup", .settings(backup), required: true, "What is restored."),
             SettingsField("scratch", .settings(scratch), "Where it is restored to."),
             SettingsField(
+                "limits", .settings(limits),
+                "What the drill may ask of object stores and move; at a limit the run is inconclusive. Default: no limit."
+            ),
+            SettingsField(
                 "probes", .list(.kinded(.probe, common: probeCommon)), required: true,
                 "The questions put to the restored set."),
             SettingsField(
@@ -62,6 +66,15 @@ package enum DrillFileShape {
             SettingsField(
                 "objects", .kinded(.scratchObjects, common: []), "Default: { kind: view }; nothing is copied."),
             SettingsField("keep", .choice(ScratchSettings.Keep.allCases.map(\.rawValue)), "Default: never."),
+        ])
+
+    static let limits = SettingsShape(
+        "limits",
+        [
+            SettingsField("requests", .integer(1...Int64.max), "Requests to S3, of views and copies alike."),
+            SettingsField(
+                "bytes", .byteCount,
+                "Bytes received from S3, sent to it, and copied within it or from a directory into scratch."),
         ])
 
     static let probeCommon = [

@@ -11,10 +11,12 @@ package struct DrillEnvironment: Sendable {
     package var variables: [String: String]
     package var log: Logger
     package var hostName: String
+    /// Counts what a drill asks of object stores; each drill's parts share one of their own, with the drill's limits.
+    package var traffic: TrafficMeter
 
     package init(
         clock: any DrillClock, processes: any ProcessLauncher, http: any HTTPTransport, sorters: any RecordSorterMaker,
-        variables: [String: String], log: Logger, hostName: String
+        variables: [String: String], log: Logger, hostName: String, traffic: TrafficMeter = TrafficMeter()
     ) {
         self.clock = clock
         self.processes = processes
@@ -23,6 +25,7 @@ package struct DrillEnvironment: Sendable {
         self.variables = variables
         self.log = log
         self.hostName = hostName
+        self.traffic = traffic
     }
 }
 

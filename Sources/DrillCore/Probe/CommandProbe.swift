@@ -43,6 +43,7 @@ package struct CommandProbe: Probe {
     package func run(against set: RestoredSet) async throws -> ProbeOutcome {
         var variables = environment
         variables.merge(try await set.database.commandEnvironment) { _, ours in ours }
+        variables.merge(set.objectsVariables) { own, _ in own }
         variables["MUSTER_RUN_ID"] = set.runID
         variables["MUSTER_BACKUP_SET"] = set.backupSet
         variables["MUSTER_SCRATCH"] = set.scratchDirectory

@@ -11,6 +11,8 @@ package enum EntryState: UInt8, Sendable {
     case ambiguous
     /// There is an object whose bytes cannot be read as it stands (archived, for one).
     case unreadable
+    /// There is an object whose bytes were read and are not what the store says of them; ``EntryDetail/damage`` tells.
+    case damaged
 }
 
 /// What only few entries need.
@@ -23,12 +25,31 @@ package struct EntryDetail: Sendable {
     package var readings: [ObjectReading?]
     /// A cause that the store itself can show, such as `archived` or `expired_version`.
     package var cause: Cause?
+    /// For `damaged`.
+    package var damage: ContentDamage?
 
-    package init(note: String, happenedAt: Date? = nil, readings: [ObjectReading?] = [], cause: Cause? = nil) {
+    package init(
+        note: String, happenedAt: Date? = nil, readings: [ObjectReading?] = [], cause: Cause? = nil,
+        damage: ContentDamage? = nil
+    ) {
         self.note = note
         self.happenedAt = happenedAt
         self.readings = readings
         self.cause = cause
+        self.damage = damage
+    }
+}
+
+/// How an object's bytes contradict what its store says of them.
+package struct ContentDamage: Sendable, Hashable {
+    /// `sizeMismatch` or `checksumMismatch`.
+    package var kind: FindingKind
+    package var expected: String
+    package var observed: String
+    package init(kind: FindingKind, expected: String, observed: String) {
+        self.kind = kind
+        self.expected = expected
+        self.observed = observed
     }
 }
 

@@ -54,8 +54,10 @@ package struct RestoredSet: Sendable {
     package var recoveryPoint: Date?
     package var startedAt: Date
     package var scratchDirectory: String?
-    /// Where copies of objects were made, if they were.
+    /// Where copies of objects were made, if they were: a directory, or `s3://bucket/prefix`.
     package var objectsDirectory: String?
+    /// What a program needs besides to find them there, as environment variables.
+    package var objectsVariables: [String: String]
     /// The run's folder below the reports directory: evidence and tool output go here.
     package var evidenceDirectory: String
     package var environment: DrillEnvironment
@@ -74,7 +76,8 @@ package struct RestoredSet: Sendable {
         runID: String, backupSet: String, database: any RestoredDatabase, objects: [String: any ObjectStore],
         recoveryPoint: Date?, startedAt: Date, scratchDirectory: String?, objectsDirectory: String?,
         evidenceDirectory: String, environment: DrillEnvironment, findings: any FindingSink, progress: any ProgressSink,
-        seed: UInt64, siblings: [any Probe], tableRows: [String: Int64] = [:], olderCopies: [OlderCopy] = []
+        seed: UInt64, siblings: [any Probe], tableRows: [String: Int64] = [:], olderCopies: [OlderCopy] = [],
+        objectsVariables: [String: String] = [:]
     ) {
         self.runID = runID
         self.backupSet = backupSet
@@ -92,6 +95,7 @@ package struct RestoredSet: Sendable {
         self.siblings = siblings
         self.tableRows = tableRows
         self.olderCopies = olderCopies
+        self.objectsVariables = objectsVariables
     }
 }
 

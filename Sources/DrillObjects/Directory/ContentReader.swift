@@ -17,20 +17,29 @@ struct ContentReader {
     func read(
         _ reading: ObjectReading, _ algorithm: ChecksumAlgorithm, _ flag: CancellationFlag
     ) throws -> ContentReading {
+        var hasher = ContentHasher(algorithm)
+        let end = try read(reading, from: 0, flag) { hasher.update($0) }
+        return ContentReading(sizeBytes: end, digest: hasher.digest)
+    }
+
+    /// Hands on the bytes from `start` to the end, and returns where that is.
+    func read(
+        _ reading: ObjectReading, from start: Int64, _ flag: CancellationFlag,
+        _ receive: (UnsafeRawBufferPointer) throws -> Void
+    ) throws -> Int64 {
         do {
             let file = try open()
             let before = try file.status()
             guard before.size == reading.sizeBytes else { throw changed }
-            var hasher = ContentHasher(algorithm)
-            var offset: Int64 = 0
+            var offset = start
             // A small file needs no megabyte; the byte more shows one that grew.
-            let size = Int(max(4096, min(Int64(Self.bufferBytes), before.size + 1)))
+            let size = Int(max(4096, min(Int64(Self.bufferBytes), before.size - start + 1)))
             let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 4096)
             defer { buffer.deallocate() }
             while true {
                 try flag.check()
                 let count = try file.read(into: buffer, at: offset)
-                hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+                try receive(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
                 offset += Int64(count)
                 if count < buffer.count { break }
             }
@@ -42,7 +51,7 @@ struct ContentReader {
                 throw ContentUnreadable(
                     reason: "its bytes end after \(offset) of \(before.size)", cause: .unknown)
             }
-            return ContentReading(sizeBytes: offset, digest: hasher.digest)
+            return offset
         } catch let failure as FileFailure {
             switch failure.number {
             case EACCES, EPERM:

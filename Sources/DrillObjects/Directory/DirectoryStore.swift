@@ -8,7 +8,7 @@ import Synchronization
 ///
 /// Only files are objects. A symbolic link or a special file is listed as unreadable, since something stands at that key but
 /// `aws s3 sync` never writes one; it is neither followed nor opened.
-final class DirectoryStore: ObjectStore {
+final class DirectoryStore: CopySource {
     let bucket: String
     let place: String
     private let root: Descriptor
@@ -178,6 +178,20 @@ final class DirectoryStore: ObjectStore {
             $0.bytesRead += found.sizeBytes
         }
         return found
+    }
+
+    func read(
+        _ key: ObjectKey, _ reading: ObjectReading, from start: Int64,
+        receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void
+    ) async throws -> HTTPResponse? {
+        let end = try await BlockingCalls.run { [self] flag in
+            try ContentReader(root: root, place: place, key: key).read(reading, from: start, flag, receive)
+        }
+        observed.withLock {
+            if start == 0 { $0.filesRead += 1 }
+            $0.bytesRead += end - start
+        }
+        return nil
     }
 
     func storedChecksum(

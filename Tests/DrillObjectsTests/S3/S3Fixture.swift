@@ -14,6 +14,11 @@ struct S3Fixture {
     let environment: DrillEnvironment
     let endpoint: String
 
+    init(environment: DrillEnvironment, endpoint: String) {
+        self.environment = environment
+        self.endpoint = endpoint
+    }
+
     init(endpoint: String, variables: [String: String]? = nil) throws {
         self.endpoint = endpoint
         var settings = RetryingTransport.Settings()

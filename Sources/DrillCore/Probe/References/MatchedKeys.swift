@@ -139,6 +139,12 @@ final class MatchedKeys {
             judgement = .finding(.unreadable, expected: "readable bytes", observed: detail?.note ?? "not readable")
             cause = detail?.cause ?? .unknown
             evidence = detail?.note
+        case .damaged:
+            let damage = detail?.damage
+            judgement = .finding(
+                damage?.kind ?? .checksumMismatch, expected: damage?.expected ?? "the bytes that the store describes",
+                observed: damage?.observed ?? "other bytes")
+            evidence = detail?.note
         case .ambiguous:
             var readings: [(reading: ObjectReading?, stored: StoredChecksum?)] = []
             for reading in detail?.readings ?? [] {

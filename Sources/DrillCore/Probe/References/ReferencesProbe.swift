@@ -79,7 +79,7 @@ actor FindingBuffer {
 }
 
 /// Runs `transform` on each element, at most `width` at a time; results in the elements' order. The first error ends it all.
-func mapConcurrently<Element: Sendable, Result: Sendable>(
+package func mapConcurrently<Element: Sendable, Result: Sendable>(
     _ elements: [Element], width: Int, _ transform: @escaping @Sendable (Element) async throws -> Result
 ) async throws -> [Result] {
     if elements.count <= 1 || width <= 1 {

@@ -12,6 +12,15 @@ enum S3Operation: String, Sendable, CaseIterable {
     case bucketLifecycle = "GetBucketLifecycleConfiguration"
     case putObject = "PutObject"
 
+    /// What it is counted and paid as.
+    var request: TrafficTotals.Request {
+        switch self {
+        case .listObjects, .listVersions: .list
+        case .headObject, .headBucket: .head
+        case .getObject, .bucketLocation, .bucketVersioning, .bucketLifecycle: .get
+        }
+    }
+
     /// The IAM actions that the reader needs, for a person whose access was denied.
     var permissions: String {
         switch self {

@@ -20,13 +20,18 @@ final class S3Client: Sendable {
     private let transport: any HTTPTransport
     private let clock: any DrillClock
     private let credentials: any CredentialSource
+    private let traffic: TrafficMeter
     private let signer = RequestSigner()
     private let learnt: Mutex<Learnt>
 
-    init(_ address: S3Address, transport: any HTTPTransport, clock: any DrillClock, credentials: any CredentialSource) {
+    init(
+        _ address: S3Address, transport: any HTTPTransport, clock: any DrillClock, credentials: any CredentialSource,
+        traffic: TrafficMeter = TrafficMeter()
+    ) {
         self.transport = transport
         self.clock = clock
         self.credentials = credentials
+        self.traffic = traffic
         learnt = Mutex(Learnt(address: address))
     }
 
@@ -51,6 +56,7 @@ final class S3Client: Sendable {
         try await perform(call) { [transport, self] request in
             try await transport.stream(request) { bytes in
                 self.learnt.withLock { $0.usage["bytes", default: 0] += Int64(bytes.count) }
+                try self.traffic.received(Int64(bytes.count))
                 try receive(bytes)
             }
         }
@@ -62,8 +68,10 @@ final class S3Client: Sendable {
         var mayRefresh = true, mayCorrectClock = true, mayCorrectRegion = true
         while true {
             let keys = try await credentials.current()
+            try traffic.admit(call.operation.request)
             let response = try await exchange(signed(call, keys))
             note(call, response)
+            try traffic.received(Int64(response.body.count))
             if response.status == 200 || response.status == 206 { return response }
             let error = S3ServiceError(call.operation, response)
             if mayRefresh, Self.meansExpired(error, keys) {

@@ -119,20 +119,28 @@ final class BucketReader: Sendable {
 
     // MARK: Bytes
 
-    /// Reads all bytes of that version, or of the object as it was listed: one that changed since is not passed off as
+    /// Reads the bytes of that version, or of the object as it was listed: one that changed since is not passed off as
     /// it (S22).
+    ///
+    /// - Parameters:
+    ///   - range: nil for all of them. A server may answer with all even so: then the status is 200, not 206 (S27).
+    ///   - checksums: Has the answer's head tell the stored checksums.
+    @discardableResult
     func read(
-        _ key: ObjectKey, _ reading: ObjectReading, receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void
-    ) async throws {
+        _ key: ObjectKey, _ reading: ObjectReading, range: Range<Int64>? = nil, checksums: Bool = false,
+        receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void
+    ) async throws -> HTTPResponse {
         var call = S3Call(.getObject, key: fullKey(key))
         call.timeout = .seconds(86400)
+        if let range { call.headers.append(("range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)")) }
+        if checksums { call.headers.append(("x-amz-checksum-mode", "ENABLED")) }
         if let version = reading.version {
             call.query = [("versionId", Array(version.text.utf8))]
         } else if let etag = reading.etag, !etag.isEmpty {
-            call.headers = [("if-match", "\"\(etag)\"")]
+            call.headers.append(("if-match", "\"\(etag)\""))
         }
         do {
-            _ = try await client.stream(call, receive: receive)
+            return try await client.stream(call, receive: receive)
         } catch let error as S3ServiceError {
             switch (error.status, error.code ?? "") {
             case (403, "InvalidObjectState"):

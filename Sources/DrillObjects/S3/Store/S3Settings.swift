@@ -129,7 +129,9 @@ struct S3Settings: Sendable {
     }
 
     func client(_ environment: DrillEnvironment, _ credentials: any CredentialSource) -> S3Client {
-        S3Client(address, transport: environment.http, clock: environment.clock, credentials: credentials)
+        S3Client(
+            address, transport: environment.http, clock: environment.clock, credentials: credentials,
+            traffic: environment.traffic)
     }
 }
 

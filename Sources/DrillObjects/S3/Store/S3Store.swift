@@ -3,7 +3,7 @@ import Foundation
 import Synchronization
 
 /// A bucket or prefix as it is now: a copy.
-final class S3Store: ObjectStore {
+final class S3Store: CopySource {
     let bucket: String
     private let settings: S3Settings
     private let reader: BucketReader
@@ -20,6 +20,7 @@ final class S3Store: ObjectStore {
     }
 
     var place: String { settings.place }
+    var bucketReader: BucketReader? { reader }
     /// Objects get their times when they are written, and copies are synced again and again: nothing to be told from
     /// it.
     var copiedBetween: ClosedRange<Date>? { nil }

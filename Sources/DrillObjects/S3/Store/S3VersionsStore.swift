@@ -3,7 +3,7 @@ import Foundation
 import Synchronization
 
 /// A versioned bucket as it was at the recovery point.
-final class S3VersionsStore: ObjectStore {
+final class S3VersionsStore: CopySource {
     let bucket: String
     private let settings: S3Settings
     private let reader: BucketReader
@@ -27,6 +27,7 @@ final class S3VersionsStore: ObjectStore {
     }
 
     var place: String { settings.place }
+    var bucketReader: BucketReader? { reader }
     var copiedBetween: ClosedRange<Date>? { nil }
     var usage: [String: Int64] { reader.client.usage }
     var wantsSplitHints: Bool { true }
@@ -65,7 +66,7 @@ final class S3VersionsStore: ObjectStore {
         switch entry.state {
         case .present: return .present(history.reading(entry.index))
         case .deleted, .notYetCreated: return .absent
-        case .unreadable: return .unreadable(reason: entry.detail?.note ?? "archived", cause: .archived)
+        case .unreadable, .damaged: return .unreadable(reason: entry.detail?.note ?? "archived", cause: .archived)
         case .ambiguous: return .unknown(reason: entry.detail?.note ?? "its history does not tell")
         }
     }
