@@ -121,7 +121,7 @@ package struct MarkersProbe: Probe {
 
     private func state(_ batch: ObjectBatch, _ index: Int) -> MarkerObject.State {
         switch batch.state(index) {
-        case .present, .unreadable: .present
+        case .present, .unreadable, .damaged: .present
         case .deleted: .deleted
         case .notYetCreated: .later(batch.details[index]?.happenedAt?.microseconds)
         case .ambiguous: .doubtful

@@ -18,6 +18,7 @@ enum S3Operation: String, Sendable, CaseIterable {
         case .listObjects, .listVersions: .list
         case .headObject, .headBucket: .head
         case .getObject, .bucketLocation, .bucketVersioning, .bucketLifecycle: .get
+        case .putObject: .write
         }
     }
 
