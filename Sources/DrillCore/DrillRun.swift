@@ -17,8 +17,10 @@ struct DrillRun: Sendable {
             try await drillSets(conclusion)
         } catch {
             if let deadline = endedBy?() {
+                // What was waited for when it passed, where that is known.
+                let trouble = (error as? DrillError).flatMap { $0.code == .cancelled ? "; \($0.what)" : nil } ?? ""
                 await conclusion.stopped(
-                    by: DrillError(.deadlinePassed, "the deadline of \(spanText(deadline.seconds)) passed"))
+                    by: DrillError(.deadlinePassed, "the deadline of \(spanText(deadline.seconds)) passed\(trouble)"))
             } else {
                 await conclusion.stopped(by: DrillError(wrapping: error))
             }
@@ -150,7 +152,8 @@ struct DrillRun: Sendable {
         let recoveryPoint = restored.recoveryPoint ?? backupSet.time
         var views: [String: any ObjectStore] = [:]
         for backup in drill.backup.objects {
-            views[backup.bucket] = try await backup.open(backupSet, recoveryPoint: recoveryPoint, in: scratch)
+            views[backup.bucket] = try await backup.open(
+                backupSet, recoveryPoint: recoveryPoint, clockAhead: restored.clockAhead, in: scratch)
         }
         let seconds = environment.clock.monotonicSeconds() - began
         let rows = restored.rowCounts.reduce(0) { $0 + $1.rows }
@@ -223,7 +226,7 @@ struct DrillRun: Sendable {
                 failed: outcome.failed, unknown: outcome.unknown, seconds: 0, summary: outcome.summary + floor + doubt,
                 relaxations: outcome.relaxations)
         } catch {
-            try Task.checkCancellation()
+            if Task.isCancelled { throw (error as? DrillError)?.code == .cancelled ? error : CancellationError() }
             let wrapped = DrillError(wrapping: error)
             result = ProbeResult(
                 probe: name, kind: kind, verdict: .inconclusive, examined: 0, passed: 0, failed: 0, unknown: 0,

@@ -96,7 +96,8 @@ extension Workshop {
 
     /// A drill of a database that is there already, which is quick, and objects of these settings.
     func bucketDrill(
-        _ database: String, objects: String, probes: String = Workshop.files, top: String = "", scratch: String = ""
+        _ database: String, objects: String, probes: String = Workshop.files, top: String = "", scratch: String = "",
+        backup: String = ""
     ) throws {
         let server = (ProcessInfo.processInfo.environment["MUSTER_TEST_PG"] ?? "")
             .replacingOccurrences(of: "dbname=postgres", with: "dbname=\(database)")
@@ -105,6 +106,7 @@ extension Workshop {
             drill: e2e
             \(top)
             backup:
+              \(backup)
               database: { kind: restored, server: "\(server)" }
               objects: [ \(objects) ]
             scratch: { directory: scratch\(scratch) }

@@ -141,6 +141,7 @@ package struct MarkersProbe: Probe {
             switch answer {
             case .absent: continue
             case .present, .unreadable: state = .present
+            case .ambiguous: state = .doubtful
             case .unknown(let reason): state = .unknown(reason)
             }
             facts.objects.append(MarkerObject(key: row.key, at: row.begunAt, state: state))

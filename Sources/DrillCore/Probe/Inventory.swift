@@ -61,11 +61,18 @@ package struct ObjectReading: Sendable, Hashable {
     package var version: VersionID?
     /// Opaque (S24); without quotes.
     package var etag: String?
-    package init(sizeBytes: Int64, modifiedAt: Date? = nil, version: VersionID? = nil, etag: String? = nil) {
+    /// Why the bytes cannot be read as they stand, e.g. `DEEP_ARCHIVE: a restore takes up to 12 hours`; nil where they can, as far
+    /// as was told.
+    package var archived: String?
+    package init(
+        sizeBytes: Int64, modifiedAt: Date? = nil, version: VersionID? = nil, etag: String? = nil,
+        archived: String? = nil
+    ) {
         self.sizeBytes = sizeBytes
         self.modifiedAt = modifiedAt
         self.version = version
         self.etag = etag
+        self.archived = archived
     }
 }
 
@@ -121,6 +128,8 @@ package enum Presence: Sendable {
     case absent
     /// There, but its bytes cannot be had.
     case unreadable(reason: String, cause: Cause)
+    /// Its history leaves several readings; the detail holds them.
+    case ambiguous(EntryDetail)
     /// The store would not say; why.
     case unknown(reason: String)
 }
@@ -134,10 +143,14 @@ package struct InventoryRequest: Sendable {
     package var expectedKeyCount: Int64?
     /// Objects that no row names matter too, so asking for the keys of rows is not enough.
     package var needsEverything: Bool
+    /// Once more, only to look for other spellings of keys that were missing.
+    package var isRepeated: Bool
     package init(
-        prefix: [UInt8] = [], splitHints: [ObjectKey] = [], expectedKeyCount: Int64? = nil, needsEverything: Bool = true
+        prefix: [UInt8] = [], splitHints: [ObjectKey] = [], expectedKeyCount: Int64? = nil,
+        needsEverything: Bool = true, isRepeated: Bool = false
     ) {
         self.prefix = prefix
+        self.isRepeated = isRepeated
         self.needsEverything = needsEverything
         self.splitHints = splitHints
         self.expectedKeyCount = expectedKeyCount
@@ -206,6 +219,8 @@ package protocol ObjectStore: Sendable {
     var keepsChecksums: Bool { get }
     /// How many objects are best asked for or read at a time.
     var preferredConcurrency: Int { get }
+    /// Whether a second listing, only to look for other spellings of missing keys, costs little.
+    var isCheapToList: Bool { get }
     func inventory(_ request: InventoryRequest) async throws -> any InventoryStream
     /// Asks for one key: what a listing lacks is confirmed here before it is called missing (S8).
     func presence(of key: ObjectKey) async throws -> Presence
@@ -225,6 +240,7 @@ extension ObjectStore {
     package var wantsSplitHints: Bool { false }
     package var keepsChecksums: Bool { false }
     package var preferredConcurrency: Int { 4 }
+    package var isCheapToList: Bool { true }
 }
 
 /// What a store knows about a key that has a finding.

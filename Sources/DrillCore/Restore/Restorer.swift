@@ -29,6 +29,9 @@ package struct Restored: Sendable {
     package var database: any RestoredDatabase
     /// The instant really reached, read from the restored data or the backup's own header; nil where it cannot be known.
     package var recoveryPoint: Date?
+    /// Seconds by which the clock of a server that exists is ahead of this machine's; nil where there is none to ask: what stamped a
+    /// dump is not at hand.
+    package var clockAhead: Double?
     /// Whole sentences for the report: relaxations, waivers, what flatters the RTO, what could not be sealed.
     package var notes: [String]
     /// Rows each restored table got, by `schema.table`, where known.
@@ -37,11 +40,12 @@ package struct Restored: Sendable {
     package var logs: [String: String]
 
     package init(
-        database: any RestoredDatabase, recoveryPoint: Date?, notes: [String] = [],
+        database: any RestoredDatabase, recoveryPoint: Date?, clockAhead: Double? = nil, notes: [String] = [],
         rowCounts: [(table: String, rows: Int64)] = [], logs: [String: String] = [:]
     ) {
         self.database = database
         self.recoveryPoint = recoveryPoint
+        self.clockAhead = clockAhead
         self.notes = notes
         self.rowCounts = rowCounts
         self.logs = logs
@@ -65,10 +69,21 @@ package protocol ObjectBackup: Sendable {
     func plan(_ set: BackupSet) async throws -> [String]
     /// The objects as of the recovery point. `scratch` is where copies may be made; nothing is copied for a view.
     func open(_ set: BackupSet, recoveryPoint: Date?, in scratch: Scratch?) async throws -> any ObjectStore
+    /// As without `clockAhead`, for what compares the recovery point with stamps of another clock.
+    ///
+    /// - Parameter clockAhead: Seconds by which the database server's clock is ahead of this machine's; nil where it cannot be asked.
+    func open(
+        _ set: BackupSet, recoveryPoint: Date?, clockAhead: Double?, in scratch: Scratch?
+    ) async throws -> any ObjectStore
 }
 
 extension ObjectBackup {
     package var isKeptPerSet: Bool { false }
+    package func open(
+        _ set: BackupSet, recoveryPoint: Date?, clockAhead: Double?, in scratch: Scratch?
+    ) async throws -> any ObjectStore {
+        try await open(set, recoveryPoint: recoveryPoint, in: scratch)
+    }
 }
 
 /// What a part gets beside its own settings.

@@ -10,6 +10,8 @@ package final class RetryingTransport: HTTPTransport {
         /// Requests in flight at most.
         package var maxInFlight = 64
         package var attemptsPerRequest = 12
+        /// Where nothing at all answered yet, at this place: a wrong address shows within seconds.
+        package var attemptsToConnect = 7
         /// Retries that the whole run may make: this many, and a share of its requests.
         package var retryAllowance = 500
         package var retryShare = 0.1
@@ -17,8 +19,8 @@ package final class RetryingTransport: HTTPTransport {
         /// all requests meet, up to `longestPause`. How long a pause really is, is drawn at random (full jitter).
         package var firstPause = Duration.milliseconds(50)
         package var longestPause = Duration.seconds(20)
-        /// From a request's first attempt to its last answer.
-        /// Shorter than a signature is good for.
+        /// From a request's first attempt to its last answer; of one that is streamed, to the start of its last attempt: a
+        /// body may be as long as it likes. Shorter than a signature is good for.
         package var totalTime = Duration.seconds(600)
         package init() {}
     }
@@ -38,6 +40,8 @@ package final class RetryingTransport: HTTPTransport {
     private let gate: ConcurrencyGate
     private let tally = Mutex(Counters())
     private let random: Mutex<any RandomNumberGenerator & Sendable>
+    /// Places that have answered anything.
+    private let answering = Mutex<Set<HTTPOrigin>>([])
 
     /// - Parameter random: Where the pauses' lengths come from; seeded, so that a run can be repeated.
     package init(
@@ -57,7 +61,7 @@ package final class RetryingTransport: HTTPTransport {
     package var concurrency: Int { gate.limit }
 
     package func send(_ request: HTTPRequest) async throws -> HTTPResponse {
-        try await retrying(request, mayRetry: { true }, wrapped.send)
+        try await retrying(request, isBounded: true, mayRetry: { true }, wrapped.send)
     }
 
     /// Asks again only as long as nothing of a body was handed on: what `receive` took cannot be taken back.
@@ -65,7 +69,8 @@ package final class RetryingTransport: HTTPTransport {
         _ request: HTTPRequest, receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void
     ) async throws -> HTTPResponse {
         let handedOn = Atomic(false)
-        return try await retrying(request, mayRetry: { !handedOn.load(ordering: .acquiring) }) { [wrapped] request in
+        return try await retrying(request, isBounded: false, mayRetry: { !handedOn.load(ordering: .acquiring) }) {
+            [wrapped] request in
             try await wrapped.stream(request) { bytes in
                 handedOn.store(true, ordering: .releasing)
                 try receive(bytes)
@@ -75,7 +80,8 @@ package final class RetryingTransport: HTTPTransport {
 
     /// A request keeps its place in the gate while it pauses: others rushing in would only add to the overload.
     private func retrying(
-        _ request: HTTPRequest, mayRetry: () -> Bool, _ perform: (HTTPRequest) async throws -> HTTPResponse
+        _ request: HTTPRequest, isBounded: Bool, mayRetry: () -> Bool,
+        _ perform: (HTTPRequest) async throws -> HTTPResponse
     ) async throws -> HTTPResponse {
         tally.withLock { $0.requests += 1 }
         let deadline = clock.monotonicSeconds() + settings.totalTime.seconds
@@ -85,45 +91,72 @@ package final class RetryingTransport: HTTPTransport {
         while true {
             attempts += 1
             var attempt = request
-            attempt.timeout = min(request.timeout, .seconds(max(0.001, deadline - clock.monotonicSeconds())))
+            if isBounded {
+                attempt.timeout = min(request.timeout, .seconds(max(0.001, deadline - clock.monotonicSeconds())))
+            }
             let generation = gate.generation
-            let trouble: (what: String, retryAfter: Double)
+            let trouble: Trouble
             do {
                 let response = try await perform(attempt)
+                answering.withLock { _ = $0.insert(request.origin) }
                 let isOverload = [429, 503].contains(response.status) || request.isOverload?(response) ?? false
                 guard isOverload || Self.failingStatuses.contains(response.status) else {
                     gate.noteSuccess()
                     return response
                 }
                 if isOverload { gate.noteOverload(sentAt: generation) }
-                trouble = ("\(request.summary): status \(response.status)", retryAfter(response.head))
+                trouble = Trouble(
+                    what: "\(request.summary): status \(response.status)", retryAfter: retryAfter(response.head),
+                    attempts: settings.attemptsPerRequest)
             } catch let failure as HTTPFailure where failure.isTransient && mayRetry() && !isAbsent(request, failure) {
-                trouble = (failure.what, 0)
+                let isUnknown =
+                    [.cannotConnect, .cannotResolve, .tls].contains(failure.kind)
+                    && !answering.withLock { $0.contains(request.origin) }
+                trouble = Trouble(
+                    what: failure.what, attempts: isUnknown ? settings.attemptsToConnect : settings.attemptsPerRequest)
             }
             try await pause(before: attempts, trouble, deadline: deadline)
         }
     }
 
-    /// - Throws: `couldNotLook` when there is to be no further attempt.
-    private func pause(
-        before attempts: Int, _ trouble: (what: String, retryAfter: Double), deadline: Double
-    ) async throws {
+    /// Why a request is to be sent again.
+    private struct Trouble {
+        var what: String
+        var retryAfter = 0.0
+        /// At most.
+        var attempts: Int
+    }
+
+    /// - Throws: `couldNotLook` when there is to be no further attempt; `cancelled`, with the trouble, where the run ends meanwhile.
+    private func pause(before attempts: Int, _ trouble: Trouble, deadline: Double) async throws {
         let doublings = max(Double(attempts - 1), gate.pressure)
         let longest = min(settings.longestPause.seconds, settings.firstPause.seconds * exp2(doublings))
         let seconds = trouble.retryAfter + random.withLock { Double.random(in: 0...longest, using: &$0) }
         let isInTime = clock.monotonicSeconds() + seconds < deadline
         let counters: Counters? = tally.withLock { tally in
             let budget = settings.retryAllowance + Int(Double(tally.requests) * settings.retryShare)
-            guard attempts < settings.attemptsPerRequest, isInTime, tally.retries < budget else { return nil }
+            guard attempts < min(trouble.attempts, settings.attemptsPerRequest), isInTime, tally.retries < budget else {
+                return nil
+            }
             tally.retries += 1
             return tally
         }
-        guard counters == nil else { return try await clock.sleep(for: .seconds(seconds)) }
+        guard counters == nil else {
+            do {
+                return try await clock.sleep(for: .seconds(seconds))
+            } catch is CancellationError {
+                throw DrillError(.cancelled, "\(trouble.what), and no better after \(attempts) attempts so far")
+            }
+        }
         let (requests, retries) = tally.withLock { ($0.requests, $0.retries) }
         throw DrillError(
             .couldNotLook,
             "\(trouble.what), and no better after \(attempts) attempts; the run made \(requests) requests and \(retries) retries",
-            hints: ["The server or the way to it is failing or overloaded; drill again when it is not."])
+            hints: [
+                trouble.attempts < settings.attemptsPerRequest
+                    ? "Check the address: nothing has answered there."
+                    : "The server or the way to it is failing or overloaded; drill again when it is not."
+            ])
     }
 
     /// A metadata service answers at once, or this machine has none.

@@ -17,8 +17,10 @@ struct RestoredRestorer: Restorer {
 
     let strategy = "restored"
     private let parameters: PostgresParameters
+    private let clock: any DrillClock
 
     init(_ settings: SettingsReader, _ context: PartContext) throws {
+        clock = context.environment.clock
         let server = try settings.requiredString("server")
         let passwordFile = try settings.string("password_file").map { settings.source.absolute($0) }
         let variables = context.environment.variables
@@ -51,23 +53,44 @@ struct RestoredRestorer: Restorer {
         _ set: BackupSet, to target: RecoveryTarget, in scratch: Scratch?, progress: any ProgressSink,
         _ use: @Sendable (Restored) async throws -> Result
     ) async throws -> Result {
-        guard target == .latest else {
+        switch target {
+        case .latest, .instant: break
+        case .lsn, .name:
             throw DrillError(
                 .usage, "a database that something else restored has the recovery point that it has",
                 at: parameters.place,
-                hints: ["Leave out `target` and --at."])
+                hints: ["Leave out `target` and --at, or give the instant that it was restored to."])
         }
         let database = try await open()
         do {
-            let restored = Restored(
+            var restored = Restored(
                 database: database, recoveryPoint: try await recoveryPoint(database),
+                clockAhead: try await clockAhead(database),
                 notes: ["Muster did not restore this database; it only read it, so there is no RTO."])
+            if case .instant(let asked) = target { try take(asked, &restored) }
             let result = try await use(restored)
             await database.close()
             return result
         } catch {
             await database.close()
             throw error
+        }
+    }
+
+    /// Where the server cannot tell what it was restored to, whoever runs the drill says so.
+    private func take(_ asked: Date, _ restored: inout Restored) throws {
+        guard let replayed = restored.recoveryPoint else {
+            restored.recoveryPoint = asked
+            restored.notes.append(
+                "The recovery point is what the drill asks for: this server has replayed no WAL since its start, so nothing in it tells."
+            )
+            return
+        }
+        guard replayed <= asked else {
+            throw DrillError(
+                .couldNotLook,
+                "the server has replayed up to \(rfc3339(replayed)), beyond the target \(rfc3339(asked))",
+                at: parameters.place)
         }
     }
 
@@ -102,6 +125,15 @@ struct RestoredRestorer: Restorer {
         let sql =
             "SELECT (pg_catalog.date_part('epoch', pg_catalog.pg_last_xact_replay_timestamp()) * 1000000)::pg_catalog.int8"
         return try await scalar(sql, database).flatMap(strictInteger).map { Date(microseconds: $0) }
+    }
+
+    /// Seconds; what the answer took is half of it on the way there.
+    private func clockAhead(_ database: PostgresDatabase) async throws -> Double? {
+        let sql = "SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8"
+        let asked = clock.now().timeIntervalSince1970
+        guard let there = try await scalar(sql, database).flatMap(strictInteger) else { return nil }
+        let answered = clock.now().timeIntervalSince1970
+        return Double(there) / 1_000_000 - (asked + answered) / 2
     }
 
     private func scalar(_ sql: String, _ database: PostgresDatabase) async throws -> String? {

@@ -5,7 +5,10 @@ extension PostgresDatabase {
     /// So many pages of a table are read for hints at most: 16 MiB.
     private static let sampledPages: Double = 2048
 
-    /// Read from a sample of the table's pages, the same at each call; of a query or a view the planner's guess, and no keys.
+    /// Rows of a query or a view that are counted one by one; of more, the planner's guess is good enough.
+    private static let countedRows = 100_000
+
+    /// Read from a sample of the table's pages, the same at each call; of a query or a view without keys.
     func referenceHints(
         _ query: ReferenceQuery, splits: Int
     ) async throws -> (expectedCount: Int64?, splitKeys: [ObjectKey]) {
@@ -16,12 +19,33 @@ extension PostgresDatabase {
             let hints =
                 source.hasPages
                 ? try await sampled(query, source: source, keyType: statement.keyType, splits: splits, connection)
-                : (try await planned(statement, connection), [])
+                : (try await counted(query, source: source, statement, connection), [])
             await connection.close()
             return hints
         } catch {
             throw await explained(error)
         }
+    }
+
+    /// Exact where there are few; else no less than what was counted.
+    private func counted(
+        _ query: ReferenceQuery, source: ReferenceSource, _ statement: ReferenceStatement,
+        _ connection: PostgresConnection
+    ) async throws(PostgresError) -> Int64? {
+        let key = source.expression(query.key)
+        let condition = query.includesExcludedRows ? nil : query.condition
+        let few = try await connection.query(
+            """
+            SELECT pg_catalog.count(*) FROM (
+                SELECT 1 FROM \(source.sql)
+                WHERE \(key) IS NOT NULL\(condition.map { " AND (\n\($0)\n)" } ?? "") LIMIT \(Self.countedRows + 1)
+            ) AS few
+            """)
+        guard let count = few.scalar.flatMap({ Int64($0) }) else {
+            throw PostgresError(.malformed, "a count is no number")
+        }
+        guard count > Self.countedRows else { return count }
+        return max(count, try await planned(statement, connection) ?? 0)
     }
 
     private func planned(

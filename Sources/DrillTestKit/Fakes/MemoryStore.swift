@@ -14,11 +14,15 @@ package final class MemoryStore: ObjectStore {
         package var stored: StoredChecksum?
         /// The size in the listing, where it is not the content's.
         package var listedBytes: Int64?
+        /// Of versions, where they differ from `content`.
+        package var contents: [VersionID: [UInt8]]
 
         package init(
             _ key: [UInt8], content: [UInt8] = [], state: EntryState = .present, detail: EntryDetail? = nil,
-            version: VersionID? = nil, stored: StoredChecksum? = nil, listedBytes: Int64? = nil
+            version: VersionID? = nil, stored: StoredChecksum? = nil, listedBytes: Int64? = nil,
+            contents: [VersionID: [UInt8]] = [:]
         ) {
+            self.contents = contents
             self.key = key
             self.content = content
             self.state = state
@@ -90,6 +94,9 @@ package final class MemoryStore: ObjectStore {
         if unreadable.contains(key.bytes) { throw ContentUnreadable(reason: "input/output error", cause: .unknown) }
         guard let entry = entries.first(where: { $0.key == key.bytes }) else {
             throw DrillError(.couldNotLook, "no such object", at: place)
+        }
+        if let version = reading.version, let content = entry.contents[version] {
+            return ContentReading(sizeBytes: Int64(content.count), digest: hash(content, algorithm))
         }
         return ContentReading(sizeBytes: Int64(entry.content.count), digest: hash(entry.content, algorithm))
     }

@@ -74,7 +74,9 @@ extension StandInState {
             throw .invalidArgument(
                 "A version-id marker cannot be specified without a key marker.", "version-id-marker", versionID)
         }
-        guard let versionID = echo.versionIDMarker else { return Self.afterMarker(key, query) }
+        guard let versionID = echo.versionIDMarker else {
+            return settings.listsMarkerKey ? Self.from(key) : Self.afterMarker(key, query)
+        }
         guard !versionID.isEmpty else {
             throw .invalidArgument("A version-id marker cannot be empty.", "version-id-marker", "")
         }
@@ -87,6 +89,13 @@ extension StandInState {
             !query.delimiter.isEmpty && marker.count > query.prefix.count
             && marker.suffix(query.delimiter.count).elementsEqual(query.delimiter)
         return isCommonPrefix ? .afterPrefix(marker) : .afterKey(marker)
+    }
+
+    /// With that key: behind the last one that could lie before it.
+    private static func from(_ key: [UInt8]) -> ListingQuery.Start {
+        guard let last = key.last else { return .beginning }
+        let before = Array(key.dropLast())
+        return .afterKey(last == 0 ? before : before + [last - 1] + [UInt8](repeating: 0xFF, count: 1024))
     }
 
     private static func maxKeys(_ request: StandInRequest) throws(S3Failure) -> Int {

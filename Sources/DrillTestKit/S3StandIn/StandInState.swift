@@ -54,6 +54,9 @@ package struct StandInSettings: Sendable {
     /// The region that this endpoint belongs to, and so what a client signs with that knows no better.
     package var region = "us-east-1"
     package var wrongRegion = WrongRegion.redirect
+    /// Whether ListObjectVersions starts with the key of `key-marker` itself where no version is given, as Ceph does; AWS starts
+    /// behind it.
+    package var listsMarkerKey = false
     /// Whether PUT computes a CRC64NVME where the client sends no checksum, as AWS does since December 2024.
     package var addsChecksums = true
     /// Whether `S3StandIn.requests` keeps each request, and not only counts it.

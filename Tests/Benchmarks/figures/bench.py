@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from measure import CannotMeasure, say
 
-BENCHMARKS = ["references", "walk", "s3", "restore"]
+BENCHMARKS = ["references", "walk", "s3", "gateway", "restore"]
 PRODUCTS = {"s3": ["muster-bench", "s3-stand-in"], "restore": ["muster"]}
 
 

@@ -12,10 +12,15 @@ from references import make_table, psql
 BUCKET = "bench"
 KEY_FORMAT = "uploads/app/users/{i}/avatar-{hash}.png"
 PAGE = 1000
+# Behind the last version of each key.
+INSTANT = "2026-02-01"
+ACCESS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "not-a-secret", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 class StandIn:
     """A stand-in that runs; `summary` holds its counters once it has ended."""
+
+    access = ACCESS
 
     def __init__(self, place, keys, *options):
         port_file = place.work / "s3-port"
@@ -48,24 +53,23 @@ def stand_in(place, keys, *options):
         server.stop()
 
 
-ACCESS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "not-a-secret", "AWS_EC2_METADATA_DISABLED": "true"}
-
-
 def probe(place, server, table, rows, kind="s3", settings="", timings=None):
     """One drill of the whole table; its probe's seconds are added to `timings`."""
     drill = place.work / "s3.yaml"
+    target = f"target: {INSTANT}T00:00:00Z" if kind == "s3_versions" else ""
     drill.write_text(
         f"""
 drill: bench-s3
 scratch: {{ directory: "{place.work}" }}
 backup:
+  {target}
   database: {{ kind: restored, server: "{place.server}" }}
   objects: [ {{ bucket: {BUCKET}, kind: {kind}, endpoint: "{server.endpoint}", path_style: true{settings} }} ]
 probes:
   - {{ name: avatars, kind: references, table: public.{table}, key: avatar_key, size: avatar_bytes, bucket: {BUCKET} }}
 """
     )
-    run = measured([place.bench, "drill", drill, place.work / "reports"], output=True, env=os.environ | ACCESS)
+    run = measured([place.bench, "drill", drill, place.work / "reports"], output=True, env=os.environ | server.access)
     answer = json.loads(run.output)
     if answer["count"] != rows:
         raise CannotMeasure(f"the probe examined {answer['count']} of {rows} references")
@@ -82,8 +86,8 @@ def rclone(server, *arguments):
         "RCLONE_CONFIG_BENCH_ENDPOINT": server.endpoint,
         "RCLONE_CONFIG_BENCH_REGION": "us-east-1",
         "RCLONE_CONFIG_BENCH_LIST_URL_ENCODE": "true",
-        "RCLONE_CONFIG_BENCH_ACCESS_KEY_ID": ACCESS["AWS_ACCESS_KEY_ID"],
-        "RCLONE_CONFIG_BENCH_SECRET_ACCESS_KEY": ACCESS["AWS_SECRET_ACCESS_KEY"],
+        "RCLONE_CONFIG_BENCH_ACCESS_KEY_ID": server.access["AWS_ACCESS_KEY_ID"],
+        "RCLONE_CONFIG_BENCH_SECRET_ACCESS_KEY": server.access["AWS_SECRET_ACCESS_KEY"],
     }
     return measured(["rclone", "lsf", *arguments, f"bench:{BUCKET}"], env=os.environ | remote)
 
@@ -165,7 +169,7 @@ def versions(place, keys=100_000):
         results = side_by_side(
             place.runs,
             probe=lambda: probe(place, server, table, keys, kind="s3_versions"),
-            rclone=lambda: rclone_list(server, "--s3-version-at", "2026-02-01"),
+            rclone=lambda: rclone_list(server, "--s3-version-at", INSTANT),
         )
     psql(place, f"DROP TABLE public.{table}")
     heading(f"s3: {keys:,} keys of 3 versions, at an instant")

@@ -3,9 +3,13 @@ import Foundation
 /// Finds keys that differ from missing ones only in how they are spelled: Unicode normalisation, case, percent-encoding, a leading
 /// slash.
 ///
-/// One more pass over the inventory looks for objects whose folded key is that of a missing one. What it learns is then tried on
-/// further missing keys by asking for the key so spelled.
+/// One more pass over the inventory looks for objects whose folded key is that of a missing one; where listing costs too much, some
+/// of the missing keys are asked for in each other spelling instead. What is learnt is then tried on all further missing keys by
+/// asking for the key so spelled.
 struct KeySpellings: Sendable {
+    /// So many missing keys are tried in each spelling, where nothing is listed for it.
+    private static let triedKeys = 100
+
     struct Spelled: Sendable {
         var key: ObjectKey
         var difference: String
@@ -48,10 +52,11 @@ struct KeySpellings: Sendable {
     private let learnt: [Change]
 
     static func search(for keys: [ObjectKey], in store: any ObjectStore) async throws -> KeySpellings {
+        guard store.isCheapToList else { return try await asked(for: keys, in: store) }
         var wanted: [[UInt8]: [ObjectKey]] = [:]
         for key in Set(keys) { wanted[folded(key.bytes[...]), default: []].append(key) }
         var found: [ObjectKey: Spelled] = [:]
-        let inventory = try await store.inventory(InventoryRequest())
+        let inventory = try await store.inventory(InventoryRequest(isRepeated: true))
         do {
             while let batch = try await inventory.next() {
                 try Task.checkCancellation()
@@ -68,6 +73,21 @@ struct KeySpellings: Sendable {
             await inventory.cancel()
             throw error
         }
+        let learnt = Change.allCases.filter { change in
+            found.contains { missing, spelled in change.applied(to: missing) == spelled.key }
+        }
+        return KeySpellings(found: found, learnt: learnt)
+    }
+
+    private static func asked(for keys: [ObjectKey], in store: any ObjectStore) async throws -> KeySpellings {
+        let step = max(1, keys.count / triedKeys)
+        let tried = stride(from: 0, to: keys.count, by: step).map { keys[$0] }
+        let all = KeySpellings(found: [:], learnt: Change.allCases)
+        let answers = try await mapConcurrently(tried, width: store.preferredConcurrency) {
+            try await all.spelling(of: $0, in: store)
+        }
+        var found: [ObjectKey: Spelled] = [:]
+        for (key, spelled) in zip(tried, answers) { found[key] = spelled }
         let learnt = Change.allCases.filter { change in
             found.contains { missing, spelled in change.applied(to: missing) == spelled.key }
         }

@@ -10,7 +10,7 @@ final class MatchedKeys {
     private(set) var doubts: [String] = []
     private(set) var notes: [String] = []
     /// The object read last: rows that name the same one are neighbours.
-    private var lastRead: (key: [UInt8], outcome: ReadOutcome)?
+    private var lastRead: (key: [UInt8], withDigest: Bool, outcome: ReadOutcome)?
 
     private var settings: ReferenceSettings { probe.settings }
 
@@ -38,13 +38,43 @@ final class MatchedKeys {
         var indices: [Int] = []
         for event in matched where indices.last != Int(event.object) { indices.append(Int(event.object)) }
         let outcomes = try await learn(indices, rows, matched, objects, &counts)
+        let ambiguous = try await settle(matched, rows, objects, &counts)
         var found: [Finding] = []
         for event in matched {
             let object = Int(event.object), row = Int(event.row)
             guard let outcome = outcomes[object] else { continue }
-            if let finding = try await judge(row, rows, object, objects, outcome, &counts) { found.append(finding) }
+            if let finding = try await judge(row, rows, object, objects, outcome, ambiguous[row], &counts) {
+                found.append(finding)
+            }
         }
         try await findings.add(found)
+    }
+
+    /// What the rows say of keys whose history leaves several readings, by row.
+    private func settle(
+        _ matched: [RollCallEvent], _ rows: ReferenceBatch, _ objects: ObjectBatch, _ counts: inout RollCallCounts
+    ) async throws -> [Int: AmbiguousKey.Outcome] {
+        let events = matched.filter { objects.state(Int($0.object)) == .ambiguous }
+        guard !events.isEmpty else { return [:] }
+        let questions = events.map { event in
+            let key = ObjectKey(objects.keys[Int(event.object)])
+            return (
+                key: AmbiguousKey(
+                    store: store, key: key, readings: objects.details[Int(event.object)]?.readings ?? [],
+                    algorithm: settings.checksum?.algorithm),
+                expectation: expectation(Int(event.row), rows).0, reads: isDrawn(key)
+            )
+        }
+        let answers = try await mapConcurrently(questions, width: store.preferredConcurrency) {
+            try await $0.key.outcome($0.expectation, reads: $0.reads)
+        }
+        var outcomes: [Int: AmbiguousKey.Outcome] = [:]
+        for (event, answer) in zip(events, answers) {
+            outcomes[Int(event.row)] = answer
+            counts.objectsRead += answer.objectsRead
+            counts.bytesRead += answer.bytesRead
+        }
+        return outcomes
     }
 
     /// Reads and asks for what the probe wants to know of these objects, several at a time, each once.
@@ -58,7 +88,7 @@ final class MatchedKeys {
             matched.filter { !rows.checksums.isEmpty && !rows.checksumIsNull[Int($0.row)] }.map { Int($0.object) })
         for index in indices {
             let key = ObjectKey(objects.keys[index])
-            if let lastRead, lastRead.key == key.bytes {
+            if let lastRead, lastRead.key == key.bytes, lastRead.withDigest == withDigest.contains(index) {
                 outcomes[index] = lastRead.outcome
                 continue
             }
@@ -75,12 +105,12 @@ final class MatchedKeys {
         let store = self.store
         let hasRowDigest = withDigest
         let learnt = try await mapConcurrently(wanted, width: store.preferredConcurrency) { item in
-            let stored =
-                item.wantsStored
-                ? try await store.storedChecksum(of: item.key, reading: item.reading, preferring: algorithm) : nil
-            guard item.reads else { return ReadOutcome.notRead(stored: stored) }
             // Bytes are hashed with what they are to be compared with: the row's checksum, else the store's own.
             let hashing = hasRowDigest.contains(item.index) ? algorithm : nil
+            let stored =
+                item.wantsStored
+                ? try await store.storedChecksum(of: item.key, reading: item.reading, preferring: hashing) : nil
+            guard item.reads else { return ReadOutcome.notRead(stored: stored) }
             do {
                 let content = try await store.content(
                     of: item.key, reading: item.reading, algorithm: hashing ?? stored?.algorithm ?? algorithm ?? .sha256
@@ -92,12 +122,15 @@ final class MatchedKeys {
         }
         for (item, outcome) in zip(wanted, learnt) {
             outcomes[item.index] = outcome
-            if case .read(let content, _) = outcome {
+            if case .read(let content, let stored) = outcome {
                 counts.objectsRead += 1
                 counts.bytesRead += content.sizeBytes
+                if stored == nil, !withDigest.contains(item.index) { counts.readByLength += 1 }
             }
         }
-        if let last = indices.last, let outcome = outcomes[last] { lastRead = (Array(objects.keys[last]), outcome) }
+        if let last = indices.last, let outcome = outcomes[last] {
+            lastRead = (Array(objects.keys[last]), withDigest.contains(last), outcome)
+        }
         return outcomes
     }
 
@@ -119,10 +152,10 @@ final class MatchedKeys {
 
     private func judge(
         _ row: Int, _ rows: ReferenceBatch, _ object: Int, _ objects: ObjectBatch, _ outcome: ReadOutcome,
-        _ counts: inout RollCallCounts
+        _ settled: AmbiguousKey.Outcome?, _ counts: inout RollCallCounts
     ) async throws -> Finding? {
-        var isKnown = true
-        let expectation = expectation(row, rows, &isKnown, &counts)
+        let (expectation, gaps) = self.expectation(row, rows)
+        var isKnown = note(gaps, rows, row, &counts)
         let state = objects.state(object)
         let detail = objects.details[object]
         let key = ObjectKey(objects.keys[object])
@@ -131,8 +164,7 @@ final class MatchedKeys {
         var evidence: String?
         switch state {
         case .deleted, .notYetCreated:
-            judgement = .finding(
-                .missing, expected: "an object", observed: detail?.note ?? "no object at the recovery point")
+            judgement = .finding(.missing, expected: "an object", observed: "no object at the recovery point")
             cause = detail?.cause ?? .unknown
             evidence = detail?.note
         case .unreadable:
@@ -146,16 +178,12 @@ final class MatchedKeys {
                 observed: damage?.observed ?? "other bytes")
             evidence = detail?.note
         case .ambiguous:
-            var readings: [(reading: ObjectReading?, stored: StoredChecksum?)] = []
-            for reading in detail?.readings ?? [] {
-                var stored: StoredChecksum?
-                if let reading, expectation.digest != nil, store.keepsChecksums {
-                    stored = try await store.storedChecksum(
-                        of: key, reading: reading, preferring: settings.checksum?.algorithm)
-                }
-                readings.append((reading, stored))
+            judgement = settled?.judgement ?? .ambiguous(observed: "several readings")
+            cause = settled?.cause ?? .unknown
+            if let chosen = settled?.chosen, let reading = chosen.reading {
+                countComparisons(
+                    expectation, reading, content: chosen.content, stored: chosen.stored, &isKnown, &counts)
             }
-            judgement = settle(expectation, readings, algorithm: settings.checksum?.algorithm)
             evidence = detail?.note
         case .present:
             // Several versions with the same bytes may have been current: the row may name any of them.
@@ -205,44 +233,50 @@ final class MatchedKeys {
         return finding
     }
 
-    /// What the row says. `isKnown` turns false where something that the drill file requires cannot be compared.
-    private func expectation(
-        _ row: Int, _ rows: ReferenceBatch, _ isKnown: inout Bool, _ counts: inout RollCallCounts
-    ) -> Expectation {
+    /// What a row says nothing comparable of.
+    private struct Gaps {
+        var size = false, version = false, checksum = false
+        /// Wrong in the row or in the drill file, not in the object: nobody can say whether the bytes are right.
+        var isNoDigest = false
+    }
+
+    private func expectation(_ row: Int, _ rows: ReferenceBatch) -> (Expectation, Gaps) {
         var expectation = Expectation()
+        var gaps = Gaps()
         if !rows.sizes.isEmpty {
-            if rows.sizes[row] == .min {
-                counts.sizeNotComparable += 1
-                if settings.required.contains(.size) { isKnown = false }
-            } else {
-                expectation.sizeBytes = rows.sizes[row]
-                counts.sizesCompared += 1
-            }
+            if rows.sizes[row] == .min { gaps.size = true } else { expectation.sizeBytes = rows.sizes[row] }
         }
-        if !rows.versions.isEmpty, !rows.versionIsNull[row] {
-            expectation.version = VersionID(String(decoding: rows.versions[row], as: UTF8.self))
-        } else if !rows.versions.isEmpty {
-            counts.versionNotComparable += 1
-            if settings.required.contains(.version) { isKnown = false }
+        if !rows.versions.isEmpty {
+            if rows.versionIsNull[row] {
+                gaps.version = true
+            } else {
+                expectation.version = VersionID(String(decoding: rows.versions[row], as: UTF8.self))
+            }
         }
         if let checksum = settings.checksum, !rows.checksums.isEmpty {
-            if rows.checksumIsNull[row] {
-                counts.checksumNotComparable += 1
-                if settings.required.contains(.checksum) { isKnown = false }
-            } else if let digest = decodeDigest(
-                rows.checksums[row], isRaw: stream.checksumIsRaw, checksum.algorithm, checksum.encoding)
-            {
-                expectation.digest = digest
-            } else {
-                // Wrong in the row or in the drill file, not in the object: nobody can say whether the bytes are right.
-                isKnown = false
-                counts.checksumNotComparable += 1
-                let text =
-                    "a value of \(checksum.column) is no \(checksum.algorithm.rawValue) in \(checksum.encoding.rawValue)"
-                if !doubts.contains(text) { doubts.append(text) }
+            if !rows.checksumIsNull[row] {
+                expectation.digest = decodeDigest(
+                    rows.checksums[row], isRaw: stream.checksumIsRaw, checksum.algorithm, checksum.encoding)
+                gaps.isNoDigest = expectation.digest == nil
             }
+            gaps.checksum = expectation.digest == nil
         }
-        return expectation
+        return (expectation, gaps)
+    }
+
+    /// False where something that the drill file requires cannot be compared.
+    private func note(_ gaps: Gaps, _ rows: ReferenceBatch, _ row: Int, _ counts: inout RollCallCounts) -> Bool {
+        if !rows.sizes.isEmpty { if gaps.size { counts.sizeNotComparable += 1 } else { counts.sizesCompared += 1 } }
+        if gaps.version { counts.versionNotComparable += 1 }
+        if gaps.checksum { counts.checksumNotComparable += 1 }
+        if gaps.isNoDigest, let checksum = settings.checksum {
+            let text =
+                "a value of \(checksum.column) is no \(checksum.algorithm.rawValue) in \(checksum.encoding.rawValue)"
+            if !doubts.contains(text) { doubts.append(text) }
+        }
+        return !gaps.isNoDigest && !(gaps.size && settings.required.contains(.size))
+            && !(gaps.version && settings.required.contains(.version))
+            && !(gaps.checksum && settings.required.contains(.checksum))
     }
 
     private func countComparisons(

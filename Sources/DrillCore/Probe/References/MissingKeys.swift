@@ -21,8 +21,11 @@ final class MissingKeys {
     private var spellings: KeySpellings?
     private var confirmed = 0
     private var contradicted = 0
+    private var unconfirmed: Int64 = 0
     private(set) var doubts: [String] = []
     private(set) var notes: [String] = []
+    /// Answers that the store gave to the same question just now.
+    var alreadyAsked: [ObjectKey: Presence] = [:]
 
     init(probe: ReferencesProbe, set: RestoredSet, store: any ObjectStore, stream: any ReferenceStream) {
         self.probe = probe
@@ -40,12 +43,14 @@ final class MissingKeys {
         }
         guard !lot.isEmpty else { return }
         let believesListing = confirmed >= Self.confirmedEnough && contradicted == 0
-        let store = self.store
+        let (store, known) = (self.store, alreadyAsked)
+        if believesListing { unconfirmed += Int64(lot.count) }
         let answers: [Presence] =
             believesListing
             ? lot.map { _ in .absent }
             : try await mapConcurrently(lot, width: store.preferredConcurrency) { item in
-                store.cannotHold(item.key) != nil || item.key.bytes.isEmpty
+                if let answer = known[item.key] { return answer }
+                return store.cannotHold(item.key) != nil || item.key.bytes.isEmpty
                     ? .absent : try await store.presence(of: item.key)
             }
         var found: [Finding] = []
@@ -56,7 +61,7 @@ final class MissingKeys {
                 objectKey: item.key.bytes, expected: "an object", observed: "no object")
             switch answer {
             case .absent:
-                confirmed += 1
+                if !believesListing { confirmed += 1 }
                 counts.failed += 1
                 if let reason = badKey(item.key) {
                     finding.kind = .badReference
@@ -82,6 +87,13 @@ final class MissingKeys {
                 finding.observed = reason
                 finding.repair = repairText(.unreadable, cause)
                 found.append(finding)
+            case .ambiguous(let detail):
+                counts.unknown += 1
+                finding.kind = .ambiguous
+                finding.observed = detail.note
+                finding.counts = false
+                finding.repair = repairText(.ambiguous, .unknown)
+                found.append(finding)
             case .unknown(let reason):
                 counts.unknown += 1
                 if doubts.isEmpty { doubts.append("the store would not say whether a key is there: \(reason)") }
@@ -93,6 +105,11 @@ final class MissingKeys {
 
     func finish(_ counts: inout RollCallCounts, into findings: FindingBuffer) async throws {
         if !pending.isEmpty { try await explain(into: findings) }
+        if unconfirmed > 0 {
+            notes.append(
+                "\(grouped(unconfirmed)) keys that the listing of \(store.place) lacks were not asked for one by one, after "
+                    + "\(grouped(Int64(confirmed))) had been and none of them was there.")
+        }
         if counts.unlisted > 0 {
             notes.append(
                 "\(grouped(counts.unlisted)) objects of \(store.place) answer when asked by key, but no listing names them: "

@@ -52,45 +52,6 @@ func judge(
     return .passed
 }
 
-/// Settles two readings of a key by what the row says: its version ID decides, then its checksum with its size. What the row
-/// says of neither leaves it ambiguous; what contradicts both is a finding.
-///
-/// - Parameter readings: With the store's checksum of each, where known. A nil reading stands for "no object".
-func settle(
-    _ expectation: Expectation, _ readings: [(reading: ObjectReading?, stored: StoredChecksum?)],
-    algorithm: ChecksumAlgorithm?
-) -> ReferenceJudgement {
-    let described = readings.map { describe($0.reading) }.joined(separator: " or ")
-    if let version = expectation.version, readings.contains(where: { $0.reading?.version != nil }) {
-        guard let chosen = readings.first(where: { $0.reading?.version == version }), let reading = chosen.reading
-        else {
-            return .finding(.staleVersion, expected: "version \(version)", observed: described)
-        }
-        return judge(expectation, reading, content: nil, stored: chosen.stored, algorithm: algorithm)
-    }
-    var judged: [(isProven: Bool, judgement: ReferenceJudgement)] = []
-    for (reading, stored) in readings {
-        guard let reading else {
-            judged.append((false, .finding(.missing, expected: "an object", observed: "no object")))
-            continue
-        }
-        let result = judge(expectation, reading, content: nil, stored: stored, algorithm: algorithm)
-        let isProven = expectation.digest != nil && stored?.algorithm == algorithm && expectation.sizeBytes != nil
-        judged.append((isProven && result == .passed, result))
-    }
-    if judged.filter(\.isProven).count == 1 { return .passed }
-    // Every reading contradicts the row: whichever is true, the reference is not met.
-    if judged.allSatisfy({ $0.judgement != .passed }), let first = judged.first { return first.judgement }
-    return .ambiguous(observed: described)
-}
-
-private func describe(_ reading: ObjectReading?) -> String {
-    guard let reading else { return "no object" }
-    let version = reading.version.map { "version \($0), " } ?? ""
-    let time = reading.modifiedAt.map { ", last modified \(rfc3339($0))" } ?? ""
-    return "\(version)\(reading.sizeBytes) bytes\(time)"
-}
-
 /// Decodes a checksum column. nil where it is no digest of that algorithm in that encoding: the drill file or the row is wrong,
 /// not the object (S25).
 ///

@@ -94,8 +94,10 @@ final class ReferenceRun {
         _ name: String, _ bucket: [UInt8], _ store: any ObjectStore, _ segments: inout RowSegments, wantsOrphans: Bool
     ) async throws {
         var request = InventoryRequest(prefix: settings.prefix, needsEverything: wantsOrphans)
-        if store.wantsSplitHints, settings.parser.form == .key {
-            let hints = try await set.database.referenceHints(settings.query, splits: 64)
+        if store.wantsSplitHints {
+            // Only what a row spells as the key itself says where the key space may be split.
+            let splits = settings.parser.form == .key ? 64 : 0
+            let hints = try await set.database.referenceHints(settings.query, splits: splits)
             request.splitHints = hints.splitKeys.map { ObjectKey(settings.prefix + $0.bytes) }
             request.expectedKeyCount = wantsOrphans ? nil : hints.expectedCount
         }
@@ -114,8 +116,10 @@ final class ReferenceRun {
                     if let (batch, rows) = try await segments.next(in: bucket) {
                         (call.rows, call.row, call.rowEnd) = (batch, rows.lowerBound, rows.upperBound)
                         if !inventory.namesEverything {
-                            (call.objects, call.object) = (try await ask(store, batch, rows), 0)
+                            let asked = try await AskedKeys.ask(store, batch, rows)
+                            (call.objects, call.object) = (asked.objects, 0)
                             objectsEnded = false
+                            missing.alreadyAsked = asked.others
                         }
                     } else {
                         rowsEnded = true
@@ -158,30 +162,6 @@ final class ReferenceRun {
         counts = call.counts
         doubts += missing.doubts + matches.doubts
         relaxations += missing.notes + matches.notes
-    }
-
-    /// What the store answers about each key of these rows, as a listing would name it. What it does not clearly have is left
-    /// out: it is asked for once more when it is called missing.
-    private func ask(_ store: any ObjectStore, _ batch: ReferenceBatch, _ rows: Range<Int>) async throws -> ObjectBatch
-    {
-        var keys: [ObjectKey] = []
-        for row in rows where batch.isIncluded.isEmpty || batch.isIncluded[row] {
-            let key = ObjectKey(batch.keys[row])
-            if keys.last != key, !key.bytes.isEmpty, store.cannotHold(key) == nil { keys.append(key) }
-        }
-        let answers = try await mapConcurrently(keys, width: store.preferredConcurrency) {
-            try await store.presence(of: $0)
-        }
-        var objects = ObjectBatch()
-        for (key, answer) in zip(keys, answers) {
-            guard case .present(let reading) = answer else { continue }
-            objects.keys.append(key.bytes)
-            objects.sizes.append(reading.sizeBytes)
-            objects.modified.append(reading.modifiedAt?.microseconds ?? .min)
-            objects.versions.append(Array((reading.version?.text ?? "").utf8))
-            objects.etags.append(Array((reading.etag ?? "").utf8))
-        }
-        return objects
     }
 
     /// The keys that other references probes' rows name in that bucket.
@@ -262,6 +242,8 @@ final class ReferenceRun {
             )
         }
         switch settings.content {
+        case .none where counts.objectsRead > 0:
+            parts.append("bytes read only of \(grouped(counts.objectsRead)) objects whose version was in doubt")
         case .none: parts.append("bytes not read")
         case .all: parts.append("\(grouped(counts.objectsRead)) objects read, \(grouped(counts.bytesRead)) bytes")
         case .sample(let share):
@@ -274,6 +256,11 @@ final class ReferenceRun {
             relaxations.append(
                 "Only a sample of \(fixed(share * 100, 2))% of the objects was read: \(grouped(counts.objectsRead)) "
                     + "(\(probe.name)).")
+        }
+        if counts.readByLength > 0 {
+            parts.append(
+                "\(grouped(counts.readByLength)) of them compared by length alone: neither row nor store keeps a checksum"
+            )
         }
         if counts.unlisted > 0 {
             parts.append("\(grouped(counts.unlisted)) answered only when asked by key, though no listing names them")

@@ -20,7 +20,7 @@ package struct ReferencesProbe: Probe {
             case .query: "each row of its query"
             }
         var sentences = [
-            "Reads \(source) and lists \(settings.bucket.map { "bucket \($0)" } ?? "every bucket that rows name")."
+            "Reads \(source) and looks up what it names in \(settings.bucket.map { "bucket \($0)" } ?? "the bucket that it names")."
         ]
         switch settings.content {
         case .none: break

@@ -27,6 +27,8 @@ struct RollCallCounts: Sendable {
     var unlisted: Int64 = 0
     var objectsRead: Int64 = 0
     var bytesRead: Int64 = 0
+    /// Objects whose bytes were read, but of which neither the row nor the store keeps a checksum.
+    var readByLength: Int64 = 0
 }
 
 /// Walks sorted references and a sorted inventory side by side, one bucket, a pair of batches at a time.

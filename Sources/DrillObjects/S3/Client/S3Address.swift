@@ -26,6 +26,12 @@ struct S3Address: Sendable, Hashable {
     /// Directory buckets list in no order and sign differently (S3).
     var isDirectoryBucket: Bool { bucket.hasSuffix("--x-s3") }
 
+    /// On this machine alone.
+    var isLocal: Bool {
+        guard let host = endpoint?.host else { return false }
+        return host == "localhost" || host.hasSuffix(".localhost") || host == "[::1]" || host.hasPrefix("127.")
+    }
+
     var origin: HTTPOrigin {
         let base = endpoint ?? HTTPOrigin(isSecure: true, host: "s3.\(region).\(Self.suffix(region))")
         return isPathStyle ? base : HTTPOrigin(isSecure: base.isSecure, host: "\(bucket).\(base.host)", port: base.port)

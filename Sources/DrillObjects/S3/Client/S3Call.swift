@@ -67,6 +67,8 @@ struct S3ServiceError: Error, Sendable {
     /// S3's word, such as `NoSuchBucket`; nil where the answer had no such body (every HEAD).
     var code: String?
     var message: String
+    /// Of `InvalidObjectState`: the tier or the class that must be restored from.
+    var archive: String?
     var headers: HTTPHead
     /// True where the answer shows that it was S3 that answered (S30).
     var isFromS3: Bool
@@ -77,6 +79,7 @@ struct S3ServiceError: Error, Sendable {
         status = response.status
         code = body?.code
         message = body?.message ?? ""
+        archive = body?.archive
         headers = response.head
         isFromS3 =
             body != nil || response.head.value("x-amz-request-id") != nil || response.head.value("x-amz-id-2") != nil
@@ -128,7 +131,7 @@ extension DrillError {
         switch (error.status, error.code ?? "") {
         case (_, "NoSuchBucket"): hints = ["There is no such bucket: check its name, `endpoint` and `region`."]
         case (_, "InvalidAccessKeyId"), (_, "SignatureDoesNotMatch"), (_, "InvalidToken"), (_, "ExpiredToken"):
-            hints = ["The credentials were refused."]
+            hints = ["The credentials were refused; those that are used need \(error.operation.permissions)."]
         case (_, "AccessDenied"), (403, _), (401, _):
             let grantee = error.operation == .putObject ? "whoever writes there" : "the reader of the backup"
             hints = ["Grant \(error.operation.permissions) to \(grantee)."]

@@ -41,6 +41,11 @@ final class S3Client: Sendable {
     /// Seconds by which the server's clock is ahead of ours; nil before the first answer.
     var measuredSkew: Double? { learnt.withLock { $0.measuredSkew } }
 
+    /// What a failed request means, with where the credentials came from.
+    func described(_ error: any Error, at place: String) async -> DrillError {
+        DrillError(s3: error, at: place, credentials: await credentials.source)
+    }
+
     func now() -> Date { clock.now() }
     func sleep(for duration: Duration) async throws { try await clock.sleep(for: duration) }
 
@@ -162,4 +167,10 @@ protocol CredentialSource: Sendable {
     func current() async throws -> AWSCredentials
     /// Gets new ones, unless that was done since these were handed out.
     func refresh(after refused: AWSCredentials) async throws
+    /// Where they were found, for a person; nil before anything was.
+    var source: String? { get async }
+}
+
+extension CredentialSource {
+    var source: String? { nil }
 }

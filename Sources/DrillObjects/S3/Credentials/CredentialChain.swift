@@ -20,8 +20,7 @@ actor CredentialChain: CredentialSource {
         self.region = region
     }
 
-    /// For a person; nil before anything was found.
-    var source: String? { found?.source }
+    private(set) var source: String?
 
     func current() async throws -> AWSCredentials {
         let now = environment.clock.now().timeIntervalSince1970
@@ -50,6 +49,7 @@ actor CredentialChain: CredentialSource {
         defer { search = nil }
         let credentials = try await task.value
         found = credentials
+        source = credentials.source
         let now = environment.clock.now().timeIntervalSince1970
         renewsAt = credentials.expiresAt.map { $0 - min(300, ($0 - now) / 2) } ?? .infinity
         return credentials
@@ -64,7 +64,7 @@ actor CredentialChain: CredentialSource {
             throw DrillError(
                 .couldNotLook, "there are no credentials in profile \"\(profile)\"",
                 at: files.places.joined(separator: ", "),
-                hints: ["The drill file names this profile: no other place is looked at."])
+                hints: ["The drill file names this profile: no other place is looked at. \(Self.needed)"])
         }
         if let keys = Self.fromEnvironment(variables) { return keys }
         if let tokenFile = variables["AWS_WEB_IDENTITY_TOKEN_FILE"], let arn = variables["AWS_ROLE_ARN"] {
@@ -77,7 +77,7 @@ actor CredentialChain: CredentialSource {
         if let name {
             throw DrillError(
                 .couldNotLook, "there are no credentials in profile \"\(name)\" (AWS_PROFILE)",
-                at: files.places.joined(separator: ", "))
+                at: files.places.joined(separator: ", "), hints: [Self.needed])
         }
         let metadata = MetadataEndpoints(environment: environment)
         if let keys = try await metadata.container() { return keys }
@@ -87,10 +87,13 @@ actor CredentialChain: CredentialSource {
             hints: [
                 "Looked at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_WEB_IDENTITY_TOKEN_FILE, "
                     + "\(files.places.joined(separator: " and ")), the container endpoint and instance metadata.",
-                "Name a profile with `profile:`, or set the variables. Reading a drill's buckets needs s3:ListBucket, s3:GetObject and, "
-                    + "for versions, s3:ListBucketVersions and s3:GetObjectVersion.",
+                "Name a profile with `profile:`, or set the variables. \(Self.needed)",
             ])
     }
+
+    private static let needed =
+        "Reading a drill's buckets needs s3:ListBucket, s3:GetObject and, for versions, s3:ListBucketVersions, s3:GetObjectVersion and "
+        + "s3:GetBucketVersioning; kms:Decrypt where SSE-KMS is used."
 
     static func fromEnvironment(_ variables: [String: String]) -> AWSCredentials? {
         guard let id = variables["AWS_ACCESS_KEY_ID"], let secret = variables["AWS_SECRET_ACCESS_KEY"], !id.isEmpty,

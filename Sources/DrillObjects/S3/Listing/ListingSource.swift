@@ -83,7 +83,7 @@ final class ListingSource: Sendable {
                 return try await decode(body)
             } catch {
                 attempt += 1
-                guard attempt < 5, Self.isWorthAnother(error) else { throw described(error) }
+                guard attempt < 5, Self.isWorthAnother(error) else { throw await described(error) }
                 try await client.sleep(for: .milliseconds(Int.random(in: 0...(100 << attempt))))
             }
         }
@@ -97,7 +97,7 @@ final class ListingSource: Sendable {
         }
     }
 
-    private func described(_ error: any Error) -> DrillError {
+    private func described(_ error: any Error) async -> DrillError {
         switch error {
         case PageProblem.malformed(let problem):
             refused(
@@ -105,7 +105,7 @@ final class ListingSource: Sendable {
                 ["Check `endpoint`: a proxy or another server may have answered."])
         case PageProblem.service(let body):
             refused("the listing was answered with 200 and the error \(body.code)", [])
-        default: DrillError(s3: error, at: place)
+        default: await client.described(error, at: place)
         }
     }
 
@@ -168,9 +168,8 @@ final class ListingSource: Sendable {
         guard page.commonPrefixes.isEmpty else {
             throw refused("the listing holds common prefixes, which were not asked for", [])
         }
-        var entries = page.entries
-        if kind == .versions { dropRepeated(&entries, cursor) }
-        try checkOrder(entries, cursor)
+        try checkOrder(page.entries, cursor)
+        let entries = kind == .versions ? withoutRepeated(page.entries, cursor) : page.entries
         guard page.isTruncated else { return CheckedPage(entries: entries, next: nil) }
 
         var next = cursor
@@ -190,24 +189,32 @@ final class ListingSource: Sendable {
             }
             next.token = marker
             next.versionMarker = page.nextVersionMarker
-            let passed = next.last ?? cursor.after ?? []
-            guard next != cursor, entries.count > 0, !marker.lexicographicallyPrecedes(passed) else {
+            guard next != cursor, page.entries.count > 0 else {
                 throw refused("a page gives a marker that does not go on: the listing would never end (S9)", [])
             }
             // Keys between the last one and the marker would be lost.
-            guard marker == passed else { throw refused("a page gives a marker beyond its last key (S9)", []) }
+            guard page.entries.keys[page.entries.count - 1].elementsEqual(marker) else {
+                throw refused("a page gives a marker that is not its last key (S9)", [])
+            }
         }
         return CheckedPage(entries: entries, next: next)
     }
 
-    /// Some gateways list the entry again that the last page ended with (S9).
-    private func dropRepeated(_ entries: inout ListedEntries, _ cursor: ListingCursor) {
-        guard let key = cursor.token, let version = cursor.versionMarker, entries.count > 0,
+    /// Without what some gateways list again: the entry that the last page ended with (S9), and all of the key behind which a range
+    /// begins, which belongs to the range before it.
+    private func withoutRepeated(_ entries: ListedEntries, _ cursor: ListingCursor) -> ListedEntries {
+        var repeated = 0
+        if let after = cursor.after, cursor.last == nil {
+            while repeated < entries.count, entries.keys[repeated].elementsEqual(after) { repeated += 1 }
+        } else if let key = cursor.token, let version = cursor.versionMarker, entries.count > 0,
             entries.keys[0].elementsEqual(key), entries.versions[0].elementsEqual(version)
-        else { return }
+        {
+            repeated = 1
+        }
+        guard repeated > 0 else { return entries }
         var rest = ListedEntries()
-        for index in 1..<max(1, entries.count) { rest.append(entries, index) }
-        entries = rest
+        for index in repeated..<entries.count { rest.append(entries, index) }
+        return rest
     }
 
     /// Each key must lie behind the one before, also across pages, and within the prefix (S3).
@@ -216,7 +223,7 @@ final class ListingSource: Sendable {
         let isObjects = kind == .objects
         if let last = cursor.last ?? cursor.after {
             let order = compare(last, entries.keys[0])
-            let mayRepeat = !isObjects && cursor.last != nil && cursor.versionMarker != nil
+            let mayRepeat = !isObjects && (cursor.last == nil || cursor.versionMarker != nil)
             guard order < 0 || (order == 0 && mayRepeat) else {
                 throw disorder("a page starts at or before the key that the last one ended with", entries, 0)
             }

@@ -5,14 +5,20 @@ struct ObjectInventory: InventoryStream {
     private let listing: ParallelListing
     /// Taken off each key: rows do not know of it.
     private let storePrefix: [UInt8]
+    private let note: @Sendable (ListedEntries) -> Void
 
-    init(_ listing: ParallelListing, storePrefix: [UInt8]) {
+    /// - Parameter note: Is shown each page.
+    init(
+        _ listing: ParallelListing, storePrefix: [UInt8], note: @escaping @Sendable (ListedEntries) -> Void = { _ in }
+    ) {
         self.listing = listing
         self.storePrefix = storePrefix
+        self.note = note
     }
 
     func next() async throws -> ObjectBatch? {
         while let page = try await listing.next() {
+            note(page)
             let batch = Self.batch(page, storePrefix: storePrefix)
             if batch.count > 0 { return batch }
         }

@@ -1,23 +1,16 @@
 import DrillCore
 import Foundation
-import Synchronization
 
 /// Asks a bucket about single objects.
 final class BucketReader: Sendable {
     let client: S3Client
     let prefix: [UInt8]
     let place: String
-    let credentials: CredentialChain
-
-    /// Whether a 404 can be told from a 403: a key that nobody has must be answered with 404 (S29).
-    private enum Candour: Sendable { case tellsAbsence, hidesAbsence }
-    private let candour = Mutex<Candour?>(nil)
 
     init(_ settings: S3Settings, _ environment: DrillEnvironment) {
         let chain = CredentialChain(
             environment: environment, profile: settings.profile, region: settings.address.region)
         client = settings.client(environment, chain)
-        credentials = chain
         prefix = settings.prefix
         place = settings.place
     }
@@ -52,7 +45,8 @@ final class BucketReader: Sendable {
             case 404 where error.isFromS3:
                 return .absent(isMarker: error.headers.value("x-amz-delete-marker") == "true")
             case 405: return .absent(isMarker: true)
-            case 403: return .denied
+            // Of an object that a key of the customer's own encrypts (SSE-C), 400.
+            case 400, 403: return .denied
             default: throw await described(error)
             }
         } catch {
@@ -61,10 +55,13 @@ final class BucketReader: Sendable {
     }
 
     private static func parse(_ head: HTTPHead, place: String) throws -> Head {
-        guard let size = head.value("content-length").flatMap(strictInteger), size >= 0 else {
+        // A proxy may answer 200 to anything (S30).
+        guard let size = head.value("content-length").flatMap(strictInteger), size >= 0,
+            head.headers.contains(where: { $0.name.hasPrefix("x-amz-") })
+        else {
             throw DrillError(
-                .couldNotLook, "HeadObject was answered without a length", at: place,
-                hints: ["It may not be S3 that answered."])
+                .couldNotLook, "HeadObject was answered with 200, but not as S3 answers", at: place,
+                hints: ["It was not S3 that answered: check `endpoint` and `path_style`."])
         }
         let modified = head.value("last-modified").flatMap(Timestamps.httpDateSeconds)
         var etag = head.value("etag")
@@ -90,12 +87,12 @@ final class BucketReader: Sendable {
         case .absent: return .absent
         case .denied:
             if try await tellsAbsence() {
-                return .unreadable(reason: "access to the object is denied (HTTP 403)", cause: .accessDenied)
+                return .unreadable(reason: "access to the object is denied", cause: .accessDenied)
             }
             return .unknown(
                 reason:
-                    "HTTP 403 for every key, also one that nobody has: grant s3:ListBucket, so that a missing object is told from a "
-                    + "forbidden one")
+                    "access is denied for every key, also one that nobody has: grant s3:ListBucket and s3:GetObject (s3:GetObjectVersion for versions), "
+                    + "so that a missing object is told from a forbidden one")
         }
     }
 
@@ -104,69 +101,16 @@ final class BucketReader: Sendable {
         return .present(head.reading)
     }
 
+    /// Whether a 404 can be told from a 403: a key that nobody has must be answered with 404 (S29). Asked anew after each
+    /// denial, since the credentials themselves may have been revoked in the meantime.
     private func tellsAbsence() async throws -> Bool {
-        if let known = candour.withLock({ $0 }) { return known == .tellsAbsence }
         let nonce = ObjectKey("muster-nobody-has-this-" + hexadecimal((0..<16).map { _ in UInt8.random(in: 0...255) }))
-        let answer = try await head(nonce)
-        let found: Candour = if case .absent = answer { .tellsAbsence } else { .hidesAbsence }
-        candour.withLock { $0 = found }
-        return found == .tellsAbsence
+        if case .absent = try await head(nonce) { return true }
+        return false
     }
 
     func described(_ error: any Error) async -> DrillError {
-        DrillError(s3: error, at: place, credentials: await credentials.source)
-    }
-
-    // MARK: Bytes
-
-    /// Reads the bytes of that version, or of the object as it was listed: one that changed since is not passed off as
-    /// it (S22).
-    ///
-    /// - Parameters:
-    ///   - range: nil for all of them. A server may answer with all even so: then the status is 200, not 206 (S27).
-    ///   - checksums: Has the answer's head tell the stored checksums.
-    @discardableResult
-    func read(
-        _ key: ObjectKey, _ reading: ObjectReading, range: Range<Int64>? = nil, checksums: Bool = false,
-        receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void
-    ) async throws -> HTTPResponse {
-        var call = S3Call(.getObject, key: fullKey(key))
-        call.timeout = .seconds(86400)
-        if let range { call.headers.append(("range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)")) }
-        if checksums { call.headers.append(("x-amz-checksum-mode", "ENABLED")) }
-        if let version = reading.version {
-            call.query = [("versionId", Array(version.text.utf8))]
-        } else if let etag = reading.etag, !etag.isEmpty {
-            call.headers.append(("if-match", "\"\(etag)\""))
-        }
-        do {
-            return try await client.stream(call, receive: receive)
-        } catch let error as S3ServiceError {
-            switch (error.status, error.code ?? "") {
-            case (403, "InvalidObjectState"):
-                throw ContentUnreadable(
-                    reason: "archived: the object must be restored before it can be read", cause: .archived)
-            case (403, _):
-                throw ContentUnreadable(
-                    reason: "access to the bytes is denied (\(error.code ?? "HTTP 403"))", cause: .accessDenied)
-            case (400, let code) where code.hasPrefix("KMS"):
-                throw ContentUnreadable(
-                    reason: "the key that encrypts it cannot be used (\(code))", cause: .accessDenied)
-            case (404, "NoSuchKey"), (404, "NoSuchVersion"):
-                throw ContentUnreadable(
-                    reason: "it was listed, but reading it says that it is not there", cause: .unknown)
-            case (412, _):
-                throw DrillError(
-                    .couldNotLook, "an object changed between listing and reading: \(key)", at: place,
-                    hints: ["The bucket is written to while it is drilled: drill a copy, or versions as of an instant."]
-                )
-            default: throw await described(error)
-            }
-        } catch let error as DrillError {
-            throw error
-        } catch {
-            throw await described(error)
-        }
+        await client.described(error, at: place)
     }
 
     // MARK: Checksums

@@ -32,7 +32,7 @@ struct FolderListing {
         } catch PageProblem.service(let body) {
             throw DrillError(.couldNotLook, "the listing was answered with 200 and the error \(body.code)", at: place)
         } catch {
-            throw DrillError(s3: error, at: place)
+            throw await client.described(error, at: place)
         }
         if page.isTruncated {
             guard let next = page.nextToken, next != token else {

@@ -16,17 +16,24 @@ struct OriginBucket: Sendable {
         switch try await reader.head(key) {
         case .denied: return nil
         case .present(let head):
-            guard let modified = head.reading.modifiedAt, let copyEndedAt else { return nil }
-            let ended = Date(microseconds: copyEndedAt)
+            guard let modified = head.reading.modifiedAt else { return nil }
             let since = "The live bucket \(reader.place) has it since \(text(modified))"
-            if modified > ended {
+            let replication = Self.replication(head.headers)
+            if let copyEndedAt, modified > Date(microseconds: copyEndedAt) {
+                let ended = text(Date(microseconds: copyEndedAt))
                 return KeyEvidence(
-                    cause: .uploadedAfterCopy, text: "\(since), after the copy's newest object (\(text(ended))).")
+                    cause: .uploadedAfterCopy,
+                    text: "\(since), after the copy's newest object (\(ended)).\(replication ?? "")")
             }
             // With another size or checksum, an old object in the copy is no sign of anything.
             guard finding == .missing else { return nil }
-            return KeyEvidence(
-                cause: .notCopied, text: "\(since), before the copy's newest object was written (\(text(ended))).")
+            if let copyEndedAt {
+                let ended = text(Date(microseconds: copyEndedAt))
+                return KeyEvidence(
+                    cause: .notCopied,
+                    text: "\(since), before the copy's newest object was written (\(ended)).\(replication ?? "")")
+            }
+            return replication.map { KeyEvidence(cause: .notCopied, text: "\(since).\($0)") }
         case .absent:
             guard finding == .missing, let deletion = try await deletion(of: key) else { return nil }
             return KeyEvidence(
@@ -35,38 +42,58 @@ struct OriginBucket: Sendable {
         }
     }
 
+    /// What the live bucket's own versions say of a key that a replica of them lacks at the recovery point.
+    func evidence(ofMissing key: ObjectKey, resolver: VersionResolver) async throws -> KeyEvidence? {
+        guard reader.cannotHold(key) == nil, let history = try await historyIfAllowed(of: key), history.count > 0
+        else { return nil }
+        let resolution = resolver.resolve((0..<history.count).map(history.facts))
+        let bucket = "The live bucket \(reader.place)"
+        func time(_ index: Int) -> String { Timestamps.text(microseconds: history.modified[index]) }
+        switch resolution.outcome {
+        case .ambiguous: return nil
+        case .current(let index):
+            let version = history.reading(index).version
+            var replication: String?
+            if case .present(let head) = try await reader.head(key, version: version) {
+                replication = Self.replication(head.headers)
+            }
+            return KeyEvidence(
+                cause: .notCopied,
+                text:
+                    "\(bucket) keeps the version of then (\(version?.text ?? ""), of \(time(index))).\(replication ?? "")"
+            )
+        case .deleted(let index):
+            return KeyEvidence(
+                cause: .deletedBeforeCopy, text: "\(bucket) had it until it was deleted at \(time(index)).")
+        case .notYetCreated(let index):
+            return KeyEvidence(cause: .uploadedAfterCopy, text: "\(bucket) has it only since \(time(index)).")
+        }
+    }
+
+    /// A sentence where the object waits for its replication, or failed to be replicated (S20).
+    private static func replication(_ head: HTTPHead) -> String? {
+        guard let status = head.value("x-amz-replication-status"), ["PENDING", "FAILED"].contains(status) else {
+            return nil
+        }
+        return " Its replication status there is \(status)."
+    }
+
     /// When the newest delete marker of that key was made; nil where the bucket kept none.
     private func deletion(of key: ObjectKey) async throws -> Date? {
+        guard let history = try await historyIfAllowed(of: key), history.count > 0,
+            history.flags[0].contains(.deleteMarker)
+        else { return nil }
+        return Date(microseconds: history.modified[0])
+    }
+
+    /// nil where the bucket is not versioned, or we may not ask: then there is no evidence.
+    private func historyIfAllowed(of key: ObjectKey) async throws -> ListedEntries? {
         do {
-            let history = try await KeyHistory.read(reader, key)
-            guard history.count > 0, history.flags[0].contains(.deleteMarker) else { return nil }
-            return Date(microseconds: history.modified[0])
+            return try await KeyHistory.read(reader, key)
         } catch let error as DrillError where error.cause is S3ServiceError {
-            // It may not be versioned, or we may not ask: then there is no evidence.
             return nil
         }
     }
 
     private func text(_ date: Date) -> String { Timestamps.text(microseconds: date.microseconds) }
-}
-
-/// All versions and delete markers of one key.
-enum KeyHistory {
-    /// Newest first; empty where there are none.
-    static func read(_ reader: BucketReader, _ key: ObjectKey) async throws -> ListedEntries {
-        let full = reader.fullKey(key)
-        let source = ListingSource(reader.client, .versions, prefix: full, place: reader.place)
-        var history = ListedEntries()
-        var cursor = ListingCursor()
-        while true {
-            let page = try await source.page(cursor)
-            for index in 0..<page.entries.count {
-                // Longer keys with this one as their prefix come behind it.
-                guard page.entries.keys[index].elementsEqual(full) else { return history }
-                history.append(page.entries, index)
-            }
-            guard let next = page.next else { return history }
-            cursor = next
-        }
-    }
 }

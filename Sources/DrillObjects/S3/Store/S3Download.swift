@@ -1,6 +1,5 @@
 import DrillCore
 import Foundation
-import Synchronization
 
 /// Brings backup files from a bucket into scratch, verified.
 struct S3Download: Sendable {
@@ -31,6 +30,9 @@ struct S3Download: Sendable {
         return target
     }
 
+    /// Files that come at a time.
+    private static let width = 8
+
     private func directory(
         _ key: [UInt8], _ path: String, to target: String, _ progress: @Sendable (Int64) -> Void
     ) async throws {
@@ -40,6 +42,7 @@ struct S3Download: Sendable {
         var files = 0
         while true {
             let page = try await source.page(cursor)
+            var wanted: [(key: ObjectKey, reading: ObjectReading, file: String)] = []
             for index in 0..<page.entries.count {
                 let relative = Array(page.entries.keys[index].dropFirst(key.count + 1))
                 guard !relative.isEmpty, relative.last != UInt8(ascii: "/") else { continue }
@@ -47,11 +50,24 @@ struct S3Download: Sendable {
                 let reading = ObjectReading(
                     sizeBytes: page.entries.sizes[index],
                     etag: String(decoding: page.entries.etags[index], as: UTF8.self))
-                try await download(
-                    ObjectKey(page.entries.keys[index].dropFirst(settings.prefix.count)), reading, to: file)
-                files += 1
-                done += page.entries.sizes[index]
-                progress(done)
+                wanted.append((ObjectKey(page.entries.keys[index].dropFirst(settings.prefix.count)), reading, file))
+            }
+            files += wanted.count
+            try await withThrowingTaskGroup(of: Int64.self) { group in
+                var waiting = wanted[...]
+                func start() {
+                    guard let next = waiting.popFirst() else { return }
+                    group.addTask {
+                        try await download(next.key, next.reading, to: next.file)
+                        return next.reading.sizeBytes
+                    }
+                }
+                for _ in 0..<Self.width { start() }
+                while let size = try await group.next() {
+                    done += size
+                    progress(done)
+                    start()
+                }
             }
             guard let next = page.next else { break }
             cursor = next
@@ -61,7 +77,7 @@ struct S3Download: Sendable {
 
     private func download(_ key: ObjectKey, _ reading: ObjectReading, to target: String) async throws {
         let place = settings.place + key.description
-        let stored = try await reader.storedChecksum(key, reading, preferring: nil)
+        let expected = try await reader.expectedDigest(key, reading)
         let manager = FileManager.default
         let part = target + Self.unfinished
         do {
@@ -71,17 +87,15 @@ struct S3Download: Sendable {
         } catch {
             throw DrillError(.couldNotLook, "cannot make the folder for it", at: target, cause: error)
         }
-        let file = try DownloadFile(part, algorithm: stored?.algorithm ?? .sha256)
         do {
-            try await reader.read(key, reading) { try file.write($0) }
-            let content = try file.close()
-            guard content.sizeBytes == reading.sizeBytes else {
-                throw DrillError(.couldNotLook, "\(content.sizeBytes) of \(reading.sizeBytes) bytes came", at: place)
-            }
-            if let stored, stored.digest != content.digest {
+            var isAsKept = try await fetch(key, reading, to: part, expected, place)
+            // Something on the way may have changed them: twice the same is what the store has.
+            if !isAsKept { isAsKept = try await fetch(key, reading, to: part, expected, place) }
+            guard isAsKept else {
                 throw DrillError(
                     .backupUnusable,
-                    "its bytes do not have the \(stored.algorithm.rawValue) that the store keeps of it", at: place)
+                    "its bytes do not have the \(expected?.name ?? "checksum") that the store keeps of it",
+                    at: place)
             }
             try manager.moveItem(atPath: part, toPath: target)
         } catch let unreadable as ContentUnreadable {
@@ -89,6 +103,21 @@ struct S3Download: Sendable {
         } catch {
             throw DrillError(wrapping: error, at: place)
         }
+    }
+
+    /// - Returns: Whether the bytes are those that the store keeps a digest of; true where it keeps none that is comparable.
+    private func fetch(
+        _ key: ObjectKey, _ reading: ObjectReading, to part: String, _ expected: ExpectedDigest?, _ place: String
+    ) async throws -> Bool {
+        let (size, isAsKept) = try await reader.afresh {
+            let file = try DownloadFile(part, expected)
+            try await reader.readWhole(key, reading) { try file.write($0) }
+            return try file.close()
+        }
+        guard size == reading.sizeBytes else {
+            throw DrillError(.couldNotLook, "\(size) of \(reading.sizeBytes) bytes came", at: place)
+        }
+        return isAsKept
     }
 
     /// That path below the root; refused where a part of it would lead elsewhere or two keys would meet in one file
@@ -103,45 +132,6 @@ struct S3Download: Sendable {
                 .couldNotLook, "no path on this machine can hold the key", at: printable(bytes ?? Array(path.utf8)))
         }
         return root + "/" + path
-    }
-}
-
-/// A file in scratch that a transport's thread writes, hashing on the way.
-private final class DownloadFile: Sendable {
-    private struct State {
-        var handle: FileHandle
-        var hasher: ContentHasher
-        var size: Int64 = 0
-    }
-    private let path: String
-    private let state: Mutex<State>
-
-    init(_ path: String, algorithm: ChecksumAlgorithm) throws {
-        self.path = path
-        guard FileManager.default.createFile(atPath: path, contents: nil, attributes: [.posixPermissions: 0o600]),
-            let handle = FileHandle(forWritingAtPath: path)
-        else { throw DrillError(.couldNotLook, "cannot be written", at: path) }
-        state = Mutex(State(handle: handle, hasher: ContentHasher(algorithm)))
-    }
-
-    func write(_ bytes: UnsafeRawBufferPointer) throws {
-        try state.withLock { state in
-            do {
-                try state.handle.write(contentsOf: bytes)
-            } catch {
-                throw DrillError(
-                    .couldNotLook, "cannot be written", at: path, hints: ["Is the disk full?"], cause: error)
-            }
-            state.hasher.update(bytes)
-            state.size += Int64(bytes.count)
-        }
-    }
-
-    func close() throws -> ContentReading {
-        try state.withLock { state in
-            try state.handle.close()
-            return ContentReading(sizeBytes: state.size, digest: state.hasher.digest)
-        }
     }
 }
 

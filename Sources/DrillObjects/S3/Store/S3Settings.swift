@@ -1,4 +1,5 @@
 import DrillCore
+import Foundation
 
 /// What an `s3…` element of the drill file, or `origin:` in it, says of where a bucket is and how it is asked.
 struct S3Settings: Sendable {
@@ -93,12 +94,19 @@ struct S3Settings: Sendable {
                 "`\(bucket)` is a directory bucket, which lists its keys in no order",
                 hints: ["Copy it to a general purpose bucket, or drill that copy."])
         }
+        let caFile = try reader.string("ca_file").map(reader.source.absolute)
+        if let caFile, access(caFile, R_OK) != 0 {
+            throw reader.error("ca_file", "\(caFile) cannot be read: \(String(cString: strerror(errno)))")
+        }
         address.trust = HTTPTrust(
-            caFile: try reader.string("ca_file").map(reader.source.absolute) ?? ambient.caFile,
-            verifiesPeer: try !(reader.bool("insecure") ?? false))
+            caFile: caFile ?? ambient.caFile, verifiesPeer: try !(reader.bool("insecure") ?? false))
         address.requesterPays = try reader.bool("request_payer") ?? false
         if !address.trust.verifiesPeer {
             notes.append("Waiver: the certificate of \(address.origin) was not verified (insecure: true).")
+        } else if !address.origin.isSecure, !address.isLocal {
+            notes.append(
+                "\(address.origin) is asked over plain HTTP: nothing shows that it is the right server, or that nobody changes what it says."
+            )
         }
         listing = reader.has("listing") ? try reader.choice("listing", Listing.self) ?? .auto : .auto
         concurrency = Int(try reader.integer("concurrency", in: 1...256) ?? 32)

@@ -8,9 +8,18 @@ final class S3Store: CopySource {
     private let settings: S3Settings
     private let reader: BucketReader
     private let origin: OriginBucket?
-    /// The newest LastModified that was listed, in microseconds since 1970 UTC: the copy was still being written then.
-    private let newestListed = Mutex<Int64?>(nil)
-    private let choice = Mutex<String?>(nil)
+    private let seen = Mutex(Seen())
+
+    private struct Seen {
+        var lookups: [String] = []
+        var keys = 0
+        /// Objects in Intelligent-Tiering: of this listing so far, and of the one that had most.
+        var tieredNow: Int64 = 0
+        var tiered: Int64 = 0
+        /// The newest LastModified that was listed, in microseconds since 1970 UTC: the copy was still being written then.
+        var newest: Int64?
+        var isUnlisted = false
+    }
 
     init(bucket: String, _ settings: S3Settings, origin: S3Settings?, _ environment: DrillEnvironment) {
         self.bucket = bucket
@@ -26,21 +35,39 @@ final class S3Store: CopySource {
     var copiedBetween: ClosedRange<Date>? { nil }
     var usage: [String: Int64] { reader.client.usage.merging(origin?.reader.client.usage ?? [:]) { $0 + $1 } }
     var notes: [String] {
-        settings.notes + [choice.withLock { $0 }].compactMap { $0 } + reader.clockNotes(tolerance: 300)
+        let seen = seen.withLock { $0 }
+        var notes = settings.notes + seen.lookups
+        if seen.tiered > 0 {
+            notes.append(
+                "\(grouped(seen.tiered)) objects of \(place) are in INTELLIGENT_TIERING: a listing does not tell which of them an archive "
+                    + "tier holds; `content:` and `listing: head` do.")
+        }
+        return notes + reader.clockNotes(tolerance: 300)
     }
     var wantsSplitHints: Bool { true }
     var keepsChecksums: Bool { true }
     var preferredConcurrency: Int { settings.concurrency }
+    var isCheapToList: Bool { seen.withLock { !$0.isUnlisted && $0.keys <= BucketReader.cheapListing } }
 
     func inventory(_ request: InventoryRequest) async throws -> any InventoryStream {
-        if settings.listing == .head, !request.needsEverything {
-            choice.withLock { $0 = "\(place) was not listed: each key of the rows was asked for (listing: head)." }
-            return UnlistedInventory()
+        let lookup = try await reader.lookup(.objects, request, settings)
+        let isUnlisted = lookup.way == .ask
+        seen.withLock { seen in
+            if !request.isRepeated, !seen.lookups.contains(lookup.note) { seen.lookups.append(lookup.note) }
+            seen.isUnlisted = seen.isUnlisted || isUnlisted
+            (seen.keys, seen.tieredNow) = (0, 0)
         }
+        guard !isUnlisted else { return UnlistedInventory() }
         let listing = reader.listing(.objects, request, concurrency: settings.concurrency)
-        return NotedInventory(ObjectInventory(listing, storePrefix: settings.prefix)) { [self] batch in
-            guard let newest = batch.modified.max() else { return }
-            newestListed.withLock { $0 = max($0 ?? newest, newest) }
+        return ObjectInventory(listing, storePrefix: settings.prefix) { [self] page in
+            let newest = page.modified.max()
+            let tiered = page.flags.count { $0.contains(.tiered) }
+            seen.withLock { seen in
+                seen.keys += page.count
+                seen.tieredNow += Int64(tiered)
+                seen.tiered = max(seen.tiered, seen.tieredNow)
+                seen.newest = [seen.newest, newest].compactMap { $0 }.max()
+            }
         }
     }
 
@@ -63,34 +90,49 @@ final class S3Store: CopySource {
 
     func evidence(about key: ObjectKey, finding: FindingKind) async throws -> KeyEvidence? {
         guard let origin else { return nil }
-        return try await origin.evidence(about: key, finding: finding, copyEndedAt: newestListed.withLock { $0 })
+        return try await origin.evidence(about: key, finding: finding, copyEndedAt: seen.withLock { $0.newest })
     }
-}
-
-/// Hands an inventory on and shows each batch to somebody.
-struct NotedInventory: InventoryStream {
-    private let inner: any InventoryStream
-    private let note: @Sendable (ObjectBatch) -> Void
-
-    init(_ inner: any InventoryStream, note: @escaping @Sendable (ObjectBatch) -> Void) {
-        self.inner = inner
-        self.note = note
-    }
-
-    func next() async throws -> ObjectBatch? {
-        let batch = try await inner.next()
-        if let batch { note(batch) }
-        return batch
-    }
-
-    func cancel() async { await inner.cancel() }
 }
 
 extension BucketReader {
+    /// Entries of a listing that may be listed once more for a mere guess: a hundred requests.
+    static let cheapListing = 100_000
+
     func listing(_ kind: ListingKind, _ request: InventoryRequest, concurrency: Int) -> ParallelListing {
-        let source = ListingSource(client, kind, prefix: prefix + request.prefix, place: place)
-        let hints = prefix.isEmpty ? request.splitHints : request.splitHints.map { ObjectKey(prefix + $0.bytes) }
-        return ParallelListing(source, concurrency: concurrency, hints: hints, expectedKeys: request.expectedKeyCount)
+        ParallelListing(
+            source(kind, request), concurrency: concurrency, hints: hints(request),
+            expectedKeys: request.expectedKeyCount)
+    }
+
+    /// Whether the bucket is to be listed, or each key to be asked for.
+    func lookup(_ kind: ListingKind, _ request: InventoryRequest, _ settings: S3Settings) async throws -> Lookup {
+        let chooser = LookupChooser(
+            source: source(kind, request), kind: kind, listing: settings.listing, hints: hints(request).map(\.bytes))
+        let lookup = try await chooser.choice(request)
+        guard kind == .objects, let sample = lookup.sample,
+            case .denied = try await head(ObjectKey(sample.dropFirst(prefix.count)))
+        else { return lookup }
+        return Lookup(
+            way: .list,
+            note: "\(place) is listed, though a HEAD for each key would take less: HEAD is denied (s3:GetObject).")
+    }
+
+    func plan(_ kind: ListingKind, _ settings: S3Settings) async throws -> [String] {
+        do {
+            let chooser = LookupChooser(
+                source: source(kind, InventoryRequest()), kind: kind, listing: settings.listing, hints: [])
+            return try await chooser.plan(concurrency: settings.concurrency)
+        } catch {
+            throw await described(error)
+        }
+    }
+
+    private func source(_ kind: ListingKind, _ request: InventoryRequest) -> ListingSource {
+        ListingSource(client, kind, prefix: prefix + request.prefix, place: place)
+    }
+
+    private func hints(_ request: InventoryRequest) -> [ObjectKey] {
+        prefix.isEmpty ? request.splitHints : request.splitHints.map { ObjectKey(prefix + $0.bytes) }
     }
 
     /// Amazon S3 keys are 1 to 1,024 bytes of UTF-8.

@@ -40,10 +40,12 @@ struct ResolvedEntry {
             let note = "the oldest version left is of \(time(index)), after the recovery point"
             let expired = retention.mayHaveExpired(
                 key: entries.keys[index], noncurrentSince: entries.modified[index])
+            // Writing a null version leaves no trace of the one before it.
+            let lostNull = entries.versions[index].elementsEqual("null".utf8)
+            let why = expired ?? (lostNull ? "it is a null version, which destroys the one before it" : nil)
             detail = EntryDetail(
-                note: expired.map { "\(note); \($0)" } ?? note,
-                happenedAt: .init(microseconds: entries.modified[index]),
-                cause: expired == nil ? .uploadedAfterCopy : .expiredVersion)
+                note: why.map { "\(note); \($0)" } ?? note, happenedAt: .init(microseconds: entries.modified[index]),
+                cause: expired != nil ? .expiredVersion : lostNull ? nil : .uploadedAfterCopy)
         case .ambiguous(let readings):
             state = .ambiguous
             index = first + (readings.compactMap { $0 }.first ?? 0)

@@ -13,6 +13,8 @@ struct VersionSummary: Sendable {
     var nullEntries: Int64 = 0
     /// The oldest entry that is not `null`: versioning was on by then. Microseconds since 1970 UTC.
     var oldestVersioned: Int64?
+    /// Whether all of the listing was read; it is not where rows end before it does.
+    var isComplete = false
 
     static let doubts: [VersionDoubts] = [.skew, .sameSecond, .multipart, .order, .nullOverwritten]
 
@@ -37,39 +39,36 @@ actor VersionInventory: InventoryStream {
     private let resolver: VersionResolver
     private let storePrefix: [UInt8]
     private let retention: RetentionRules
-    private let didEnd: @Sendable (VersionSummary) -> Void
+    private let note: @Sendable (VersionSummary) -> Void
     /// The last key's entries so far: the next page may hold more of them.
     private var carried = ListedEntries()
     private var summary = VersionSummary()
     private var facts: [VersionFacts] = []
 
-    /// - Parameter didEnd: Called once the whole listing was read.
+    /// - Parameter note: Is shown what was seen so far, with each batch.
     init(
         _ listing: ParallelListing, resolver: VersionResolver, storePrefix: [UInt8], retention: RetentionRules,
-        didEnd: @escaping @Sendable (VersionSummary) -> Void
+        note: @escaping @Sendable (VersionSummary) -> Void
     ) {
         self.listing = listing
         self.resolver = resolver
         self.storePrefix = storePrefix
         self.retention = retention
-        self.didEnd = didEnd
+        self.note = note
     }
 
     func next() async throws -> ObjectBatch? {
         while let page = try await listing.next() {
             let batch = resolve(page)
+            note(summary)
             if batch.count > 0 { return batch }
         }
-        guard carried.count > 0 else {
-            didEnd(summary)
-            return nil
-        }
+        summary.isComplete = true
         var batch = ObjectBatch()
-        append(carried, 0..<carried.count, to: &batch)
+        if carried.count > 0 { append(carried, 0..<carried.count, to: &batch) }
         carried = ListedEntries()
-        if batch.count > 0 { return batch }
-        didEnd(summary)
-        return nil
+        note(summary)
+        return batch.count > 0 ? batch : nil
     }
 
     func cancel() async { await listing.cancel() }
@@ -147,6 +146,7 @@ extension ListedEntries {
         ObjectReading(
             sizeBytes: sizes[index], modifiedAt: .init(microseconds: modified[index]),
             version: VersionID(String(decoding: versions[index], as: UTF8.self)),
-            etag: String(decoding: etags[index], as: UTF8.self))
+            etag: String(decoding: etags[index], as: UTF8.self),
+            archived: archiveClasses[index].map(ArchiveClass.note))
     }
 }

@@ -9,8 +9,9 @@ enum ArchiveClass {
     /// Intelligent-Tiering, which only a HEAD shows.
     static func note(_ name: String) -> String {
         switch name {
-        case "GLACIER", "ARCHIVE_ACCESS": "\(name): a restore takes 3 to 5 hours"
-        case "DEEP_ARCHIVE", "DEEP_ARCHIVE_ACCESS": "\(name): a restore takes up to 12 hours"
+        case "GLACIER", "ARCHIVE_ACCESS", "Archive Access tier": "\(name): a restore takes 3 to 5 hours"
+        case "DEEP_ARCHIVE", "DEEP_ARCHIVE_ACCESS", "Deep Archive Access tier":
+            "\(name): a restore takes up to 12 hours"
         default: "\(name): the object must be restored before it can be read"
         }
     }

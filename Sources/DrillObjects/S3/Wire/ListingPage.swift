@@ -7,6 +7,8 @@ struct EntryFlags: OptionSet, Sendable {
     static let latest = EntryFlags(rawValue: 2)
     /// Of a storage class whose bytes must be restored before they can be read.
     static let archived = EntryFlags(rawValue: 4)
+    /// In Intelligent-Tiering, whose archive tiers no listing shows.
+    static let tiered = EntryFlags(rawValue: 8)
 }
 
 /// Objects, or versions and delete markers, in document order, as columns of one length.

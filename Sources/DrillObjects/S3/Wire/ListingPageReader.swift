@@ -166,6 +166,8 @@ struct ListingPageReader {
                 if ArchiveClass.isArchived(scanner.bytes(text)) {
                     flags.insert(.archived)
                     page.entries.archiveClasses[page.entries.flags.count] = scanner.text(text)
+                } else if scanner.named(text, "INTELLIGENT_TIERING") {
+                    flags.insert(.tiered)
                 }
             case UInt8(ascii: "V") where scanner.named(name, "VersionId") && kind == .versions:
                 guard !hasVersion else { throw scanner.problem("an entry with two version IDs") }

@@ -66,6 +66,8 @@ struct S3ErrorBody: Sendable, Equatable {
     var message: String
     /// Of `PermanentRedirect` and `AuthorizationHeaderMalformed`.
     var region: String?
+    /// Of `InvalidObjectState`: the tier or the class that must be restored from.
+    var archive: String?
 
     /// nil where the body is no `<Error>` document (STS wraps it in `<ErrorResponse>`).
     init?(_ body: [UInt8]) {
@@ -76,6 +78,7 @@ struct S3ErrorBody: Sendable, Equatable {
         self.code = String(code.prefix(100))
         message = String((document.text(prefix + "Message") ?? "").prefix(300))
         region = document.text(prefix + "Region")
+        archive = (document.text("AccessTier") ?? document.text("StorageClass")).map { String($0.prefix(40)) }
     }
 
     init(code: String, message: String = "") {
