@@ -75,7 +75,17 @@ struct DrillRun: Sendable {
     }
 
     private func noUsableSet(_ sets: [BackupSet], _ conclusion: Conclusion) async throws {
-        let reason = sets.isEmpty ? "there is no backup set" : "none of \(sets.count) candidates can be drilled yet"
+        // The oldest was the best chance to reach back far enough.
+        let oldest = sets.compactMap { set -> String? in
+            switch set.state {
+            case .passedOver(let reason), .beingWritten(let reason): "\(set.id): \(reason)"
+            case .usable, .unusable: nil
+            }
+        }.last
+        let reason =
+            sets.isEmpty
+            ? "there is no backup set"
+            : "none of \(sets.count) candidates can be drilled" + (oldest.map { "; \($0)" } ?? "")
         try await journal.record([
             Finding(
                 probe: "restore", kind: .restore, expected: "a backup set", observed: reason,

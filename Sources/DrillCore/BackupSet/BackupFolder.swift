@@ -30,9 +30,49 @@ package struct FolderEntry: Sendable, Hashable {
     }
 }
 
-/// Opens the place that `backup.sets` names; one for each scheme (`file`, `s3`).
+/// Opens a place that a drill file names; one for each scheme (`file`, `s3`).
 package protocol BackupFolderKind: Sendable {
     /// `file` for paths.
     static var scheme: String { get }
-    static func open(_ location: String, environment: DrillEnvironment) throws -> any BackupFolder
+    /// - Parameter settings: The mapping in the drill file that names the place and may hold ``BackupFolderAccess/fields``; nil
+    ///   where only the environment says how to reach it.
+    static func open(
+        _ location: String, settings: SettingsReader?, environment: DrillEnvironment
+    ) throws -> any BackupFolder
+}
+
+/// How a place that is not of this machine is reached, beside its URL: the words are those of `s3` objects.
+package enum BackupFolderAccess {
+    package static let fields = [
+        SettingsField(
+            "endpoint", .text,
+            "`https://host:port` of an S3-compatible store. Default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the profile's "
+                + "endpoint_url, else Amazon's."
+        ),
+        SettingsField(
+            "region", .text,
+            "Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's, else us-east-1; a wrong one is corrected once by what "
+                + "the bucket answers."
+        ),
+        SettingsField(
+            "path_style", .boolean,
+            "Whether the bucket stands in the path of the URL. Default: true with an endpoint that is not Amazon's."),
+        SettingsField("profile", .text, "A profile of the AWS files; then credentials are looked for nowhere else."),
+        SettingsField(
+            "ca_file", .text, "A PEM file of the authorities to believe. Default: AWS_CA_BUNDLE, else the system's."),
+        SettingsField(
+            "insecure", .boolean, "true accepts any certificate; every report prints it as a waiver. Default: false."),
+        SettingsField(
+            "request_payer", .boolean, "true agrees to pay for requests to a Requester Pays bucket. Default: false."),
+    ]
+}
+
+extension Registry {
+    /// Opens a directory, or a place by its URL (`s3://bucket/prefix`). nil where no part knows its scheme.
+    package func folder(
+        _ location: String, settings: SettingsReader? = nil, environment: DrillEnvironment
+    ) throws -> (any BackupFolder)? {
+        let scheme = location.firstRange(of: "://").map { String(location[..<$0.lowerBound]) } ?? "file"
+        return try folders[scheme]?.open(location, settings: settings, environment: environment)
+    }
 }

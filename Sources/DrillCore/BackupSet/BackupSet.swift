@@ -107,4 +107,43 @@ package enum RecoveryTarget: Sendable, Hashable {
     case instant(Date)
     case lsn(String)
     case name(String)
+
+    /// Whether it is no instant but a place in the write-ahead log.
+    package var isPlaceInLog: Bool {
+        switch self {
+        case .latest, .instant: false
+        case .lsn, .name: true
+        }
+    }
+
+    /// As the command line takes it: `latest`, an instant with an offset, `lsn:0/1A2B3C4D`, `name:before-upgrade`. nil for
+    /// anything else.
+    package init?(argument text: String) {
+        if text == "latest" {
+            self = .latest
+        } else if text.hasPrefix("lsn:") {
+            let lsn = String(text.dropFirst(4))
+            guard isLSN(lsn) else { return nil }
+            self = .lsn(lsn)
+        } else if text.hasPrefix("name:") {
+            guard text.utf8.count > 5 else { return nil }
+            self = .name(String(text.dropFirst(5)))
+        } else if let instant = parseInstant(text) {
+            self = .instant(instant)
+        } else {
+            return nil
+        }
+    }
+}
+
+/// Whether it is a place in the write-ahead log as PostgreSQL writes it: two hexadecimal numbers with a slash between.
+func isLSN(_ text: String) -> Bool {
+    let halves = text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    return halves.count == 2
+        && halves.allSatisfy { half in
+            (1...8).contains(half.count)
+                && half.allSatisfy {
+                    (0x30...0x39).contains($0) || (0x41...0x46).contains($0) || (0x61...0x66).contains($0)
+                }
+        }
 }

@@ -180,10 +180,17 @@ package struct DrillFileLoader: Sendable {
         let target = try overrides.target ?? self.target(own)
         let context = PartContext(
             environment: environment, drillFileDirectory: source.directory, hasSets: own.has("sets"), scratch: scratch,
-            target: target)
+            target: target, registry: registry)
         let (kind, part) = try own.required("database", kinded(own, "database", .database))
         guard let type = registry.restorers[kind] else { throw own.error("database", "unknown kind `\(kind)`") }
         let database = try type.init(part, context)
+        if target.isPlaceInLog, database.strategy != "point_in_time" {
+            throw DrillError(
+                .usage, "a database of kind `\(kind)` cannot be recovered to \(target.text)",
+                at: own.has("target") ? own.place("target") : own.place(),
+                hints: ["Only kinds that replay WAL can: a base backup with an archive, and the tools that make those."]
+            )
+        }
         var objects: [any ObjectBackup] = []
         var authorities: [String] = []
         for (index, node) in try (own.list("objects") ?? []).enumerated() {
@@ -216,7 +223,11 @@ package struct DrillFileLoader: Sendable {
         if let own = reader.node("target")?.mapping == nil ? nil : try reader.settings("target", DrillFileShape.target)
         {
             switch (try own.string("lsn"), try own.string("name")) {
-            case (let lsn?, nil): return .lsn(lsn)
+            case (let lsn?, nil):
+                guard isLSN(lsn) else {
+                    throw own.error("lsn", "'\(lsn)' is no LSN", hints: ["Write it as PostgreSQL does: 0/1A2B3C4D."])
+                }
+                return .lsn(lsn)
             case (nil, let name?): return .name(name)
             default: throw reader.error("target", "give either `lsn` or `name`")
             }
@@ -261,7 +272,8 @@ package struct DrillFileLoader: Sendable {
             throw reader.error("named", DrillError(wrapping: error).what)
         }
         return FolderCatalog(
-            folder: try folderKind.open(location, environment: environment), name: name, database: database,
+            folder: try folderKind.open(location, settings: nil, environment: environment), name: name,
+            database: database,
             objects: objects,
             target: target, settle: settle, clock: environment.clock)
     }

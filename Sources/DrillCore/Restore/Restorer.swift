@@ -99,16 +99,30 @@ package struct PartContext: Sendable {
     package var tuning: [String: String]
     /// The instant asked for: a catalog of a tool's own lists what is too new for it as passed over.
     package var target: RecoveryTarget
+    /// Opens places that are not of this machine.
+    private let registry: Registry
 
     package init(
         environment: DrillEnvironment, drillFileDirectory: String, hasSets: Bool, scratch: ScratchSettings,
-        tuning: [String: String] = [:], target: RecoveryTarget = .latest
+        tuning: [String: String] = [:], target: RecoveryTarget = .latest, registry: Registry = Registry()
     ) {
+        self.registry = registry
         self.environment = environment
         self.drillFileDirectory = drillFileDirectory
         self.hasSets = hasSets
         self.scratch = scratch
         self.tuning = tuning
         self.target = target
+    }
+    /// The folder that a URL in a part's own settings names, such as `wal: s3://bucket/prefix`, reached as
+    /// ``BackupFolderAccess`` in the same mapping says; nil where the text is no URL but a path.
+    /// - Throws: `usage` for a scheme that no part knows.
+    package func remoteFolder(_ key: String, in settings: SettingsReader) throws -> (any BackupFolder)? {
+        guard let location = try settings.string(key), location.contains("://") else { return nil }
+        guard let folder = try registry.folder(location, settings: settings, environment: environment) else {
+            throw settings.error(
+                key, "nothing here reads '\(location)'", hints: ["A directory or s3://bucket/prefix."])
+        }
+        return folder
     }
 }

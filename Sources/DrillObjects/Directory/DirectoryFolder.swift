@@ -127,7 +127,9 @@ struct DirectoryFolder: BackupFolder {
 enum DirectoryFolderKind: BackupFolderKind {
     static let scheme = "file"
 
-    static func open(_ location: String, environment: DrillEnvironment) throws -> any BackupFolder {
+    static func open(
+        _ location: String, settings: SettingsReader?, environment: DrillEnvironment
+    ) throws -> any BackupFolder {
         var path = location[...]
         while path.count > 1, path.last == "/" { path = path.dropLast() }
         return DirectoryFolder(path: String(path))

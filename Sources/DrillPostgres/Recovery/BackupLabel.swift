@@ -8,6 +8,8 @@ struct BackupLabel: Sendable {
     var startSegment: WALSegment
     var timeline: UInt32
     var label: String
+    /// Only pg_combinebackup makes it whole, from PostgreSQL 17 on.
+    var isIncremental: Bool
     /// As written: a time and a zone's abbreviation.
     var startTimeText: String
     /// Only a history file knows these.
@@ -29,6 +31,7 @@ struct BackupLabel: Sendable {
         startSegment = segment
         timeline = fields["START TIMELINE"].flatMap { UInt32($0) } ?? segment.timeline
         label = fields["LABEL"] ?? ""
+        isIncremental = fields["INCREMENTAL FROM LSN"] != nil
         startTimeText = time
         stop = fields["STOP WAL LOCATION"].flatMap { $0.split(separator: " ").first }.flatMap { LSN($0) }
         stopTimeText = fields["STOP TIME"]
@@ -41,9 +44,28 @@ struct BackupLabel: Sendable {
         guard let asUTC = clock(text) else { return nil }
         if let offsetSeconds { return asUTC.addingTimeInterval(-Double(offsetSeconds)) }
         guard let zone = text.split(separator: " ").dropFirst(2).first.map(String.init) else { return nil }
-        if ["UTC", "GMT", "Z", "+00"].contains(zone) { return asUTC }
+        if let certain = certainOffset(zone) { return asUTC.addingTimeInterval(-certain) }
         guard let known = TimeZone(abbreviation: zone) else { return nil }
         return asUTC.addingTimeInterval(-Double(known.secondsFromGMT(for: asUTC)))
+    }
+
+    /// The same, only where the zone can mean nothing else; `IST` and `CST` are several.
+    static func certainInstant(_ text: String) -> Date? {
+        guard let zone = text.split(separator: " ").dropFirst(2).first, let offset = certainOffset(String(zone)) else {
+            return nil
+        }
+        return clock(text)?.addingTimeInterval(-offset)
+    }
+
+    /// Seconds east of UTC. Zones without an abbreviation are written as `-03` or `+0545`.
+    private static func certainOffset(_ zone: String) -> TimeInterval? {
+        if ["UTC", "GMT", "Z"].contains(zone) { return 0 }
+        let digits = zone.dropFirst()
+        guard zone.hasPrefix("+") || zone.hasPrefix("-"), [2, 4].contains(digits.utf8.count),
+            let number = strictInteger(String(digits))
+        else { return nil }
+        let minutes = digits.utf8.count == 2 ? number * 60 : number / 100 * 60 + number % 100
+        return Double(zone.hasPrefix("-") ? -minutes * 60 : minutes * 60)
     }
 
     /// What the clock showed, read as if it were UTC.

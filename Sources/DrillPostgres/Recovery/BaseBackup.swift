@@ -1,62 +1,60 @@
 import DrillCore
 import Foundation
 
-/// One base backup in a directory: what pg_basebackup wrote, plain or as tar archives.
+/// One base backup in a directory or below a prefix of a bucket: what pg_basebackup wrote, plain or as tar archives.
 struct BaseBackup: Sendable {
-    struct Archive: Sendable {
-        var path: String
-        func file(_ environment: DrillEnvironment) -> PackedFile {
-            PackedFile(folder: LocalFolder(directory: "/"), path: path, environment: environment)
-        }
-    }
-
     var name: String
-    var directory: String
-    /// nil where it is a plain data directory.
-    var base: Archive?
-    var wal: Archive?
+    var folder: any BackupFolder
+    /// The name of `base.tar`, packed or not; nil where it is a plain data directory.
+    var base: String?
+    var wal: String?
     /// By number.
-    var tablespaces: [String: Archive] = [:]
+    var tablespaces: [String: String] = [:]
     /// Whether the names there say that a manifest is there.
     var hasManifest: Bool
 
-    /// The directory itself where it is a base backup, else each folder in it that is one.
-    static func all(in directory: String) throws -> [BaseBackup] {
-        if let backup = try BaseBackup(directory) { return [backup] }
-        return try names(in: directory).filter { !$0.hasPrefix(".") }.compactMap {
-            try BaseBackup("\(directory)/\($0)")
-        }
-    }
+    var place: String { folder.place }
+    /// nil where it is in a bucket.
+    var directory: String? { (folder as? LocalFolder)?.directory }
 
-    private static func names(in directory: String) throws -> [String] {
-        var status = stat()
-        guard stat(directory, &status) == 0 else {
+    /// The folder itself where it is a base backup, else each folder in it that is one.
+    static func all(in folder: any BackupFolder) async throws -> [BaseBackup] {
+        guard let entry = try await folder.entry("") else {
+            // A bucket that answers has no directories that could be unmounted.
+            guard folder is LocalFolder else { return [] }
             throw DrillError(
-                .couldNotLook, "there is no such directory", at: directory,
+                .couldNotLook, "there is no such directory", at: folder.place,
                 hints: ["Look at `base` in the drill file, and whether this user may read that place (is it mounted?)."]
             )
         }
-        guard status.st_mode & S_IFMT == S_IFDIR else { return [] }
-        do { return try FileManager.default.contentsOfDirectory(atPath: directory).sorted() } catch {
-            throw DrillError(.couldNotLook, "cannot be listed", at: directory, cause: error)
+        guard entry.kind == .directory else {
+            throw DrillError(.couldNotLook, "this is not a directory", at: folder.place)
         }
+        let names = try await folder.names(in: "")
+        let own = folder.place.split(separator: "/").last.map(String.init) ?? folder.place
+        if let backup = BaseBackup(own, folder, names) { return [backup] }
+        var backups: [BaseBackup] = []
+        for name in names where !name.hasPrefix(".") {
+            guard try await folder.entry(name)?.kind == .directory else { continue }
+            if let backup = BaseBackup(name, folder.folder(name), try await folder.names(in: name)) {
+                backups.append(backup)
+            }
+        }
+        return backups
     }
 
     /// nil where nothing there is of a base backup.
-    private init?(_ directory: String) throws {
-        self.directory = directory
-        name = directory.split(separator: "/").last.map(String.init) ?? directory
-        let names = try Self.names(in: directory)
+    private init?(_ name: String, _ folder: any BackupFolder, _ names: [String]) {
+        self.name = name
+        self.folder = folder
         hasManifest = names.contains("backup_manifest")
         for name in names {
             let stem = Packing.of(name).name
             guard stem.hasSuffix(".tar") else { continue }
-            let archive = Archive(path: "\(directory)/\(name)")
             switch String(stem.dropLast(4)) {
-            case "base": base = archive
-            case "pg_wal": wal = archive
-            case let number where !number.isEmpty && number.utf8.allSatisfy({ (0x30...0x39).contains($0) }):
-                tablespaces[number] = archive
+            case "base": base = name
+            case "pg_wal": wal = name
+            case let number where Tablespaces.isNumber(number): tablespaces[number] = name
             default: break
             }
         }
@@ -64,15 +62,24 @@ struct BaseBackup: Sendable {
         guard base != nil || signs.contains(where: names.contains) else { return nil }
     }
 
+    func file(_ name: String, _ environment: DrillEnvironment) -> PackedFile {
+        PackedFile(folder: folder, path: name, environment: environment)
+    }
+
+    /// pg_basebackup puts `backup_label` first; so much of the archive is looked at for the rest.
+    private static let headBytes = 32 << 20
+
     /// What can be told without unpacking all of it.
     func facts(_ environment: DrillEnvironment) async throws -> BaseBackupFacts {
         var facts = BaseBackupFacts()
         if hasManifest { facts.manifest = ManifestFacts(try await manifestText()) }
         if let base {
             let extractor = TarExtractor(
-                .memory(names: ["backup_label", "PG_VERSION", "tablespace_map"]), place: base.path)
-            try extractor.feed(try await base.file(environment).head(32 << 20))
+                .memory(names: ["backup_label", "PG_VERSION", "tablespace_map"]), place: "\(place)/\(base)")
+            let head = try await file(base, environment).head(Self.headBytes)
+            try extractor.feed(head)
             facts.label = extractor.files["backup_label"].flatMap(BackupLabel.init)
+            facts.isLabelBehind = facts.label == nil && !extractor.isOver && head.count == Self.headBytes
             facts.major = extractor.files["PG_VERSION"].flatMap { majorVersion(String(decoding: $0, as: UTF8.self)) }
             facts.systemIdentifier = facts.manifest?.systemIdentifier
         } else {
@@ -95,39 +102,43 @@ struct BaseBackup: Sendable {
     }
 
     private func content(_ name: String, _ limit: Int) async throws -> [UInt8]? {
-        let path = "\(directory)/\(name)"
-        guard FileManager.default.fileExists(atPath: path) else { return nil }
-        return try await LocalFile(path).next(limit)
+        guard try await folder.entry(name)?.kind == .file else { return nil }
+        return try await folder.read(name, offset: 0, count: limit)
     }
+
+    private static let manifestFrontBytes = 8 << 20
+    private static let manifestEndBytes = 64 << 10
 
     /// Its front and its end: what stands between is a line for each file.
     private func manifestText() async throws -> String {
-        let path = "\(directory)/backup_manifest"
-        let folder = LocalFolder(directory: directory)
         let size = try await folder.entry("backup_manifest")?.sizeBytes ?? 0
-        let front = try await LocalFile(path).next(8 << 20)
-        let end = try await folder.read(
-            "backup_manifest", offset: max(Int64(front.count), size - (64 << 10)), count: 64 << 10)
-        return String(decoding: front + end, as: UTF8.self)
+        let front = try await folder.read("backup_manifest", offset: 0, count: Self.manifestFrontBytes)
+        let end = max(Int64(front.count), size - Int64(Self.manifestEndBytes))
+        guard end < size else { return String(decoding: front, as: UTF8.self) }
+        return String(
+            decoding: front
+                + (try await folder.read("backup_manifest", offset: end, count: Self.manifestEndBytes)), as: UTF8.self)
     }
 
-    /// Bytes of its files; the newest change among those directly in it.
-    func size() throws -> (bytes: Int64, newest: Date?) {
-        let tree = try DataDirectoryCopy.survey(directory)
+    /// Bytes of its files, nil where that would cost a listing of all of them; the newest change among those directly in it.
+    func size() async throws -> (bytes: Int64?, newest: Date?) {
+        var bytes: Int64 = 0
         var newest: Date?
-        for name in try Self.names(in: directory) {
-            var status = stat()
-            guard lstat("\(directory)/\(name)", &status) == 0 else { continue }
-            let changed = Date(timeIntervalSince1970: Double(status.st_mtim.tv_sec))
-            newest = max(newest ?? changed, changed)
+        for name in try await folder.names(in: "") {
+            guard let entry = try await folder.entry(name) else { continue }
+            bytes += entry.sizeBytes
+            if let changed = entry.modifiedAt { newest = max(newest ?? changed, changed) }
         }
-        return (tree.bytes, newest)
+        if let directory { return (try DataDirectoryCopy.survey(directory).bytes, newest) }
+        return (base == nil ? nil : bytes, newest)
     }
 }
 
 struct BaseBackupFacts: Sendable {
     /// nil where `backup_label` is not there or not readable.
     var label: BackupLabel?
+    /// It may stand further behind in a tar archive that pg_basebackup did not write.
+    var isLabelBehind = false
     var manifest: ManifestFacts?
     var major: Int?
     var systemIdentifier: UInt64?
@@ -140,6 +151,7 @@ struct BaseBackupFacts: Sendable {
     /// What the archive knows of this backup.
     mutating func add(_ archive: WALArchive) {
         stop = manifest?.end
+        major = major ?? archive.major
         guard let label, let history = archive.backup(startingAt: label.start, timeline: label.timeline) else { return }
         stop = history.stop ?? stop
         stoppedAt = history.stopTimeText.flatMap { BackupLabel.instant($0, offsetSeconds: zoneOffsetSeconds) }

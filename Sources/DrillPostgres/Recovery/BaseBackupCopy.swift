@@ -12,6 +12,7 @@ struct BaseBackupCopy: Sendable {
     struct Copied: Sendable {
         var tools: PostgresTools
         var control: ControlData
+        var label: BackupLabel
         var notes: [String]
     }
 
@@ -21,17 +22,25 @@ struct BaseBackupCopy: Sendable {
     private func tablespace(_ number: String) -> String { folder + "/tablespaces/" + number }
 
     /// - Parameter major: Of the backup; nil where only the whole archive tells.
-    func copy(major: Int?) async throws -> Copied {
+    func copy(major: Int?, progress: any ProgressSink) async throws -> Copied {
         var tools: PostgresTools?
         if let major { tools = try await self.tools(major) }
-        let tablespaces = backup.base == nil ? try await copyPlain() : try await unpack()
-        guard let major = try major ?? versionOfCopy() else {
-            throw DrillError(.backupUnusable, "PG_VERSION is missing", at: backup.directory)
+        let tablespaces: [String]
+        if backup.base != nil {
+            tablespaces = try await unpack()
+        } else if let directory = backup.directory {
+            tablespaces = try await copyPlain(directory)
+        } else {
+            tablespaces = try await download(progress)
+        }
+        guard let major = try versionOfCopy() ?? major else {
+            throw DrillError(.backupUnusable, "PG_VERSION is missing", at: backup.place)
         }
         let found: PostgresTools
-        if let tools { found = tools } else { found = try await self.tools(major) }
-        guard FileManager.default.fileExists(atPath: dataDirectory + "/backup_label") else {
-            throw DrillError(.backupUnusable, "backup_label is missing", at: backup.directory)
+        if let tools, tools.major == major { found = tools } else { found = try await self.tools(major) }
+        let labelBytes = FileManager.default.contents(atPath: dataDirectory + "/backup_label")
+        guard let label = labelBytes.flatMap({ BackupLabel(Array($0)) }) else {
+            throw DrillError(.backupUnusable, "backup_label is missing or not readable", at: backup.place)
         }
         for number in tablespaces {
             try copier.link("\(dataDirectory)/pg_tblspc/\(number)", to: tablespace(number))
@@ -41,11 +50,12 @@ struct BaseBackupCopy: Sendable {
         let notes = try await verify(found)
         try copier.removeForeignState(dataDirectory)
         return Copied(
-            tools: found, control: try await ControlData.read(dataDirectory, found, environment), notes: notes)
+            tools: found, control: try await ControlData.read(dataDirectory, found, environment), label: label,
+            notes: notes)
     }
 
     private func tools(_ major: Int) async throws -> PostgresTools {
-        try await RecoveredCluster.tools(major: major, bin: settings.bin, at: backup.directory, environment)
+        try await RecoveredCluster.tools(major: major, bin: settings.bin, at: backup.place, environment)
     }
 
     private func versionOfCopy() throws -> Int? {
@@ -56,14 +66,13 @@ struct BaseBackupCopy: Sendable {
     // MARK: - Plain
 
     /// - Returns: Numbers of the tablespaces that were copied.
-    private func copyPlain() async throws -> [String] {
-        let tree = try DataDirectoryCopy.survey(backup.directory)
-        let root = URL(fileURLWithPath: backup.directory).deletingLastPathComponent().path
-        let sources = try Tablespaces(declared: settings.tablespaces, root: root)
-            .sources(tree.links, of: backup.directory)
+    private func copyPlain(_ directory: String) async throws -> [String] {
+        let tree = try DataDirectoryCopy.survey(directory)
+        let root = URL(fileURLWithPath: directory).deletingLastPathComponent().path
+        let sources = try Tablespaces(declared: settings.tablespaces, root: root).sources(tree.links, of: directory)
         guard !tree.links.contains(where: { $0.path == "pg_wal" }) else {
             throw DrillError(
-                .backupUnusable, "pg_wal is a symbolic link out of the backup", at: backup.directory,
+                .backupUnusable, "pg_wal is a symbolic link out of the backup", at: backup.place,
                 hints: ["Copy the files it points to into the backup."])
         }
         var bytes = tree.bytes
@@ -76,7 +85,7 @@ struct BaseBackupCopy: Sendable {
             bytes += tree.bytes
         }
         try DataDirectoryCopy.requireSpace(bytes, in: scratch.directory)
-        try await copier.copy(backup.directory, to: dataDirectory)
+        try await copier.copy(directory, to: dataDirectory)
         for socket in tree.sockets { try copier.remove("\(dataDirectory)/\(socket)") }
         for source in sources {
             try account.makeFolder(tablespace(source.number))
@@ -85,38 +94,71 @@ struct BaseBackupCopy: Sendable {
         return sources.map(\.number)
     }
 
+    // MARK: - Plain, in a bucket
+
+    /// Directories that a server needs and a bucket does not keep, since they may be empty. (PostgreSQL manual, Database File
+    /// Layout.)
+    private static let emptyDirectories = [
+        "pg_commit_ts", "pg_dynshmem", "pg_logical", "pg_logical/mappings", "pg_logical/snapshots", "pg_notify",
+        "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat", "pg_stat_tmp", "pg_subtrans", "pg_tblspc", "pg_twophase",
+        "pg_wal", "pg_wal/archive_status",
+    ]
+
+    /// What stood behind a link in `pg_tblspc` is a folder of keys in a bucket.
+    /// - Returns: Numbers of the tablespaces that came along.
+    private func download(_ progress: any ProgressSink) async throws -> [String] {
+        let local = try await backup.folder.localPath("", in: scratch) { progress.advance(to: $0) }
+        let files = FileManager.default
+        guard rmdir(dataDirectory) == 0, rename(local, dataDirectory) == 0 else {
+            throw DrillError(.couldNotLook, "cannot be moved: \(String(cString: strerror(errno)))", at: local)
+        }
+        for name in Self.emptyDirectories where !files.fileExists(atPath: "\(dataDirectory)/\(name)") {
+            try account.makeFolder("\(dataDirectory)/\(name)")
+        }
+        do {
+            let numbers = try files.contentsOfDirectory(atPath: dataDirectory + "/pg_tblspc")
+                .filter(Tablespaces.isNumber).sorted()
+            for number in numbers {
+                try files.moveItem(atPath: "\(dataDirectory)/pg_tblspc/\(number)", toPath: tablespace(number))
+            }
+            return numbers
+        } catch {
+            throw DrillError(.couldNotLook, "cannot be moved", at: dataDirectory + "/pg_tblspc", cause: error)
+        }
+    }
+
     // MARK: - Tar
 
     private func unpack() async throws -> [String] {
-        let free = try DataDirectoryCopy.freeBytes(scratch.directory)
         guard let base = backup.base else { return [] }
-        let links = try await unpack(base, into: dataDirectory, limitBytes: free)
+        let links = try await unpack(base, into: dataDirectory)
         for number in backup.tablespaces.keys.sorted() {
             guard let archive = backup.tablespaces[number] else { continue }
             try account.makeFolder(tablespace(number))
-            try await unpack(archive, into: tablespace(number), limitBytes: free)
+            try await unpack(archive, into: tablespace(number))
         }
         let wanted = Set(links.compactMap { $0.path.split(separator: "/").last.map(String.init) } + (try mapped()))
         let missing = wanted.subtracting(backup.tablespaces.keys).sorted()
         guard missing.isEmpty else {
             throw DrillError(
                 .backupUnusable, "the archive of tablespace \(missing.joined(separator: ", ")) is missing",
-                at: backup.directory)
+                at: backup.place)
         }
         if let wal = backup.wal {
             let folder = dataDirectory + "/pg_wal"
             if !FileManager.default.fileExists(atPath: folder) { try account.makeFolder(folder) }
-            try await unpack(wal, into: folder, limitBytes: free)
+            try await unpack(wal, into: folder)
         }
         return backup.tablespaces.keys.sorted()
     }
 
     @discardableResult
-    private func unpack(
-        _ archive: BaseBackup.Archive, into directory: String, limitBytes: Int64
-    ) async throws -> [(path: String, target: String)] {
-        let extractor = TarExtractor(.directory(directory), place: archive.path, limitBytes: limitBytes)
-        try await archive.file(environment).read(in: scratch) { try extractor.feed($0) }
+    private func unpack(_ name: String, into directory: String) async throws -> [(path: String, target: String)] {
+        let file = backup.file(name, environment)
+        let extractor = TarExtractor(
+            .directory(directory), place: file.place,
+            limitBytes: try DataDirectoryCopy.freeBytes(scratch.directory))
+        try await file.read(in: scratch) { try extractor.feed($0) }
         try extractor.finish()
         return extractor.links
     }
@@ -135,7 +177,10 @@ struct BaseBackupCopy: Sendable {
         guard backup.hasManifest else {
             return ["The base backup has no manifest, so pg_verifybackup could not look at its files."]
         }
-        let manifest = backup.directory + "/backup_manifest"
+        var manifest = dataDirectory + "/backup_manifest"
+        if !FileManager.default.fileExists(atPath: manifest) {
+            manifest = try await backup.folder.localPath("backup_manifest", in: scratch) { _ in }
+        }
         let tool = tools.path("pg_verifybackup")
         guard FileManager.default.isExecutableFile(atPath: tool) else {
             return ["There is no pg_verifybackup in \(tools.directory), so the manifest was not looked at."]
@@ -145,9 +190,10 @@ struct BaseBackupCopy: Sendable {
                 tool, ["--no-parse-wal", "--quiet", "--manifest-path", manifest, dataDirectory],
                 environment: ["LC_ALL": "C"]))
         guard result.succeeded else {
-            let words = result.errorText.split(whereSeparator: \.isNewline).map(String.init)
+            let words = result.errorText.split(whereSeparator: \.isNewline)
+                .map { $0.replacing("pg_verifybackup: error: ", with: "") }
             throw DrillError(
-                .backupUnusable, "pg_verifybackup: \(words.first ?? result.endingText)", at: backup.directory,
+                .backupUnusable, "pg_verifybackup: \(words.first ?? result.endingText)", at: backup.place,
                 hints: Array(words.dropFirst().prefix(10)))
         }
         return ["pg_verifybackup found every file as the manifest has it."]

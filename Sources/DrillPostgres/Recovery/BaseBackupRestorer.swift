@@ -8,8 +8,12 @@ struct BaseBackupRestorer: Restorer {
         "base_backup: output of pg_basebackup, plain or tar, and an archive of WAL",
         [
             SettingsField(
-                "base", .text, required: true, "A directory that is a base backup, or holds one folder a backup."),
-            SettingsField("wal", .text, "The directory of archived WAL: segments plain or as .gz, .zst, .lz4."),
+                "base", .text, required: true,
+                "A directory or s3://bucket/prefix that is a base backup, or holds one folder a backup."),
+            SettingsField(
+                "wal", .text,
+                "The directory or s3://bucket/prefix of archived WAL: segments plain or as .gz, .zst, .lz4. Default: only the WAL in the backup."
+            ),
             SettingsField(
                 "timeline", .integer(1...Int64(UInt32.max)),
                 "The timeline to follow. Default: the newest, refused where the archive has two histories."),
@@ -19,11 +23,11 @@ struct BaseBackupRestorer: Restorer {
             SettingsField(
                 "inclusive", .boolean,
                 "Whether a transaction committed exactly at the target counts. Default: true."),
-        ] + ClusterSettings.fields)
+        ] + ClusterSettings.fields + BackupFolderAccess.fields)
 
     let strategy = "point_in_time"
-    let base: String
-    let wal: String?
+    let base: any BackupFolder
+    let wal: ArchiveListing?
     let timeline: UInt32?
     let archivedUntil: Date?
     let isInclusive: Bool
@@ -32,8 +36,15 @@ struct BaseBackupRestorer: Restorer {
 
     init(_ settings: SettingsReader, _ context: PartContext) throws {
         self.context = context
-        base = settings.source.absolute(try settings.requiredString("base"))
-        wal = try settings.string("wal").map { settings.source.absolute($0) }
+        guard let base = try Self.folder("base", settings, context) else {
+            throw settings.error("base", "is missing")
+        }
+        self.base = base
+        wal = try Self.folder("wal", settings, context).map { ArchiveListing($0, context.environment) }
+        for field in BackupFolderAccess.fields where settings.has(field.name) {
+            guard base is LocalFolder, wal.map({ $0.folder is LocalFolder }) ?? true else { continue }
+            throw settings.error(field.name, "means nothing here: neither `base` nor `wal` is in a bucket")
+        }
         timeline = try settings.integer("timeline", in: 1...Int64(UInt32.max)).flatMap { UInt32(exactly: $0) }
         archivedUntil = try settings.string("archived_until").map { text in
             guard let instant = parseInstant(text) else {
@@ -45,14 +56,18 @@ struct BaseBackupRestorer: Restorer {
         }
         isInclusive = try settings.bool("inclusive") ?? true
         cluster = try ClusterSettings(settings, context)
-        if case .lsn(let text) = context.target, LSN(text) == nil {
-            throw settings.error("base", "the target `\(text)` is no LSN", hints: ["Write it as 0/1A2B3C4D."])
-        }
+    }
+
+    private static func folder(
+        _ key: String, _ settings: SettingsReader, _ context: PartContext
+    ) throws -> (any BackupFolder)? {
+        if let remote = try context.remoteFolder(key, in: settings) { return remote }
+        return try settings.string(key).map { LocalFolder(directory: settings.source.absolute($0)) }
     }
 
     private var baseCatalog: BaseBackupCatalog {
         BaseBackupCatalog(
-            directory: base, walDirectory: wal, bin: cluster.bin, target: context.target,
+            folder: base, wal: wal, bin: cluster.bin, target: context.target,
             environment: context.environment)
     }
 
@@ -71,9 +86,10 @@ struct BaseBackupRestorer: Restorer {
 
     func plan(_ set: BackupSet) async throws -> [String] {
         [
-            "The base backup \(set.place) of \(set.sizeBytes ?? 0) bytes would be copied below \(context.scratch.directory).",
+            "The base backup \(set.place)\(set.sizeBytes.map { " of \(grouped($0)) bytes" } ?? "") would be copied below "
+                + "\(context.scratch.directory).",
             wal.map {
-                "WAL from \($0) would be replayed to \(context.target.text) on a server with a Unix socket alone."
+                "WAL from \($0.folder.place) would be replayed to \(context.target.text) on a server with a Unix socket alone."
             }
                 ?? "Only the WAL in the backup would be replayed.",
         ]
@@ -84,45 +100,51 @@ struct BaseBackupRestorer: Restorer {
         _ use: @Sendable (Restored) async throws -> Result
     ) async throws -> Result {
         guard let scratch else { throw DrillError(.couldNotLook, "a base backup can only be restored into scratch") }
-        guard let backup = try BaseBackup.all(in: base).first(where: { $0.name == set.id }) else {
-            throw DrillError(.backupUnusable, "the base backup is gone", at: base)
+        guard let backup = try await BaseBackup.all(in: base).first(where: { $0.name == set.id }) else {
+            throw DrillError(.backupUnusable, "the base backup is gone", at: base.place)
         }
         let environment = context.environment
-        var archive: WALArchive?
-        var source: any WALSource = NoArchive()
-        if let wal {
-            let folder = LocalFolder(directory: wal)
-            let listed = try await WALArchive.read(folder, environment)
-            source = ArchiveSource(folder: folder, archive: listed, scratch: scratch, environment: environment)
-            archive = listed
-        }
+        let archive = try await wal?.archive()
         var facts = try await backup.facts(environment)
-        guard let label = facts.label else {
-            throw DrillError(.backupUnusable, "backup_label is missing", at: backup.directory)
-        }
         if let archive { facts.add(archive) }
-        let choice = try TimelineChoice(archive, base: label.timeline, wanted: timeline)
+        // Refused before anything is copied.
+        if let label = facts.label { _ = try TimelineChoice(archive, base: label.timeline, wanted: timeline) }
         let account = try RecoveredCluster.makeFolders(in: scratch)
         let unpacking = BaseBackupCopy(
             backup: backup, environment: environment, account: account, settings: cluster, scratch: scratch)
         progress.step("copy the base backup", total: set.sizeBytes, unit: .bytes)
-        let copied = try await unpacking.copy(major: facts.major)
+        let copied = try await unpacking.copy(major: facts.major, progress: progress)
+        let label = copied.label
+        let choice = try TimelineChoice(archive, base: label.timeline, wanted: timeline)
         let recovered = RecoveredCluster(
             environment: environment, tools: copied.tools, settings: cluster, scratch: scratch, account: account)
         if let other = archive?.systemIdentifier, other != copied.control.systemIdentifier {
             throw DrillError(
                 .backupUnusable,
                 "the base backup is of the cluster with system identifier \(copied.control.systemIdentifier ?? 0), and the WAL "
-                    + "is of \(other)", at: backup.directory)
+                    + "is of \(other)", at: backup.place)
+        }
+        var source: any WALSource = NoArchive()
+        if let archive, let wal {
+            source = ArchiveSource(folder: wal.folder, archive: archive, scratch: scratch, environment: environment)
         }
         let recovery = PointInTimeRecovery(
             cluster: recovered, source: source, archive: archive, choice: choice, label: label, target: target,
             isInclusive: isInclusive, archivedUntil: archivedUntil, control: copied.control)
         progress.step("replay WAL", total: nil, unit: .items)
+        let fallback = facts.stoppedAt ?? facts.startedAt
         return try await recovery.run { host, outcome in
             let found = try await recovered.look(host)
-            let fallback = facts.stoppedAt ?? facts.startedAt
             var notes = copied.notes + choice.notes + outcome.notes
+            if let archive,
+                archive.segments(
+                    along: choice.chain,
+                    from: label.startSegment.number(
+                        segmentBytes: archive.segmentBytes)
+                ).isEmpty
+            {
+                notes.append("The archive has nothing that was written since this base backup began.")
+            }
             if found.recoveryPoint == nil {
                 notes.append("No transaction was replayed: the recovery point is when the base backup was taken.")
             }

@@ -43,6 +43,10 @@ struct WALSegment: Sendable, Hashable {
         (timeline, high, low) = (numbers[0], numbers[1], numbers[2])
     }
 
+    init(timeline: UInt32, high: UInt32, low: UInt32) {
+        (self.timeline, self.high, self.low) = (timeline, high, low)
+    }
+
     /// - Parameter number: Counted from the start of the log.
     init(timeline: UInt32, number: UInt64, segmentBytes: UInt64) {
         let inOneHigh = (1 << 32) / segmentBytes

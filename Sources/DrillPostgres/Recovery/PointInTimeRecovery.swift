@@ -78,9 +78,8 @@ struct PointInTimeRecovery: Sendable {
             notes.append("All WAL was replayed, up to the record at \(end).")
         }
         var evidence = ["target: \(target.text)", "timeline: \(choice.timeline)"]
-        if let first = deliveries.firstFound(control.segmentBytes),
-            let last = deliveries.lastFound(control.segmentBytes)
-        {
+        let found = deliveries.newestFound(control.segmentBytes)
+        if let first = found.last, let last = found.first {
             evidence.append(
                 "WAL from \(source.place): \(deliveries.found.count) segments, \(first.name) to \(last.name)")
         }
@@ -201,7 +200,7 @@ struct PointInTimeRecovery: Sendable {
         guard case .instant(let instant) = target else {
             return unusable(log, "the archive ends at \(reached), and \(target.text) is not in it")
         }
-        if let proof = proofOfCompleteness(until: instant, log) {
+        if let proof = try await proofOfCompleteness(until: instant, log, deliveries) {
             return TargetAfterLastCommit(
                 note: "The target \(rfc3339(instant)) lies after the last commit: the database was idle. \(proof)")
         }
@@ -214,18 +213,29 @@ struct PointInTimeRecovery: Sendable {
     }
 
     /// Why everything committed up to that instant is known to have been replayed.
-    private func proofOfCompleteness(until instant: Date, _ log: RecoveryLog) -> String? {
+    private func proofOfCompleteness(
+        until instant: Date, _ log: RecoveryLog, _ deliveries: WALDeliveries
+    ) async throws -> String? {
         if let archivedUntil, archivedUntil >= instant {
             return "The drill file declares the archive complete until \(rfc3339(archivedUntil))."
         }
-        guard let archive, let reached = log.redoEnd else { return nil }
-        let later = archive.backups.first { backup in
-            guard let started = BackupLabel.instant(backup.startTimeText) else { return false }
+        guard let reached = log.redoEnd else { return nil }
+        let later = archive?.backups.first { backup in
+            guard let started = BackupLabel.certainInstant(backup.startTimeText) else { return false }
             return started >= instant && backup.start <= reached
         }
-        return later.map {
-            "A later base backup shows it: it began at \($0.startTimeText) and \($0.start), which was replayed."
+        if let later {
+            return
+                "A later base backup shows it: it began at \(later.startTimeText) and \(later.start), which was replayed."
         }
+        let checkpoints = CheckpointTime(
+            environment: cluster.environment, tools: cluster.tools, segmentBytes: control.segmentBytes)
+        // One may be far back where much was written since, but then much was committed, too.
+        let newest = try await checkpoints.newest(
+            in: cluster.dataDirectory + "/pg_wal", Array(deliveries.newestFound(control.segmentBytes).prefix(4)))
+        guard let newest, newest.instant >= instant, newest.place <= reached else { return nil }
+        return
+            "A checkpoint shows it: it began at \(rfc3339(newest.instant)), and its record at \(newest.place) was replayed."
     }
 }
 

@@ -79,7 +79,7 @@ struct TimelineChoice: Sendable {
     var timeline: UInt32 { chain.last?.timeline ?? 1 }
 
     /// - Parameter wanted: Of the drill file; nil takes the newest descendant where the archive has no second branch.
-    init(_ archive: WALArchive?, base: UInt32, wanted: UInt32?) throws {
+    init(_ archive: WALArchive?, base: UInt32, wanted: UInt32?) throws(DrillError) {
         guard let archive else {
             guard wanted == nil || wanted == base else {
                 throw DrillError(.usage, "there is no WAL archive to follow timeline \(wanted ?? base) in")

@@ -14,14 +14,17 @@ struct Tablespaces: Sendable {
         var directory: String
     }
 
+    static func isNumber(_ text: some StringProtocol) -> Bool {
+        !text.isEmpty && text.utf8.allSatisfy { (0x30...0x39).contains($0) }
+    }
+
     /// The tablespaces that links below `pg_tblspc` stand for.
     /// - Throws: `backupUnusable` for any other link, and for one that leaves the backup undeclared.
     func sources(_ links: [(path: String, target: String)], of dataDirectory: String) throws -> [Source] {
         try links.compactMap { path, target in
             if path == "pg_wal" { return nil }
             let parts = path.split(separator: "/")
-            guard parts.count == 2, parts[0] == "pg_tblspc", parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) })
-            else {
+            guard parts.count == 2, parts[0] == "pg_tblspc", Self.isNumber(parts[1]) else {
                 throw DrillError(
                     .backupUnusable, "is a symbolic link to `\(target)`, which no backup of PostgreSQL has there",
                     at: "\(dataDirectory)/\(path)")

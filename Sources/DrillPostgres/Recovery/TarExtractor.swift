@@ -57,6 +57,8 @@ final class TarExtractor: Sendable {
     var files: [String: [UInt8]] { state.withLock { $0.files } }
     /// Symbolic links below `pg_tblspc`, which are never made.
     var links: [(path: String, target: String)] { state.withLock { $0.links } }
+    /// Whether the archive's end was seen.
+    var isOver: Bool { state.withLock { $0.isOver } }
     var unpackedBytes: Int64 { state.withLock { $0.unpackedBytes } }
 
     func feed(_ bytes: [UInt8]) throws {

@@ -18,6 +18,8 @@ struct WALArchive: Sendable {
     private var paths: [String: String] = [:]
     /// Of the cluster that wrote it, where a segment could be looked into.
     private(set) var systemIdentifier: UInt64?
+    /// PostgreSQL's version that wrote the newest of it, where a segment tells.
+    private(set) var major: Int?
 
     /// Where a file of that name is below the folder, packed or not; nil where it is not.
     func path(of name: String) -> String? { paths[name] }
@@ -37,6 +39,7 @@ struct WALArchive: Sendable {
                 paths.append(name)
             }
         }
+        try refuseUnknownPacking(paths, at: folder.place)
         // Of several that cannot be looked into, one may still tell.
         var header: SegmentHeader?
         for path in paths.filter({ WALSegment(stem($0)) != nil }).suffix(3).reversed() where header == nil {
@@ -45,6 +48,7 @@ struct WALArchive: Sendable {
         }
         var archive = WALArchive(place: folder.place, segmentBytes: header?.segmentBytes ?? 16 << 20, isListed: true)
         archive.systemIdentifier = header?.systemIdentifier
+        archive.major = header?.major
         for path in paths {
             try await archive.add(path, PackedFile(folder: folder, path: path, environment: environment))
         }
@@ -77,6 +81,21 @@ struct WALArchive: Sendable {
         self.place = place
         self.segmentBytes = segmentBytes
         self.isListed = isListed
+    }
+
+    private static let unknownPackings = ["xz", "bz2", "br", "lzma", "Z", "zip", "7z", "gpg", "age", "enc"]
+
+    /// A segment whose packing is not known would count as missing. Other names, such as of a copy under way, count for nothing.
+    private static func refuseUnknownPacking(_ paths: [String], at place: String) throws {
+        for path in paths {
+            let name = path.split(separator: "/").last ?? ""
+            guard WALSegment(name.prefix(24)) != nil, let suffix = name.split(separator: ".").last.map(String.init),
+                unknownPackings.contains(suffix)
+            else { continue }
+            throw DrillError(
+                .couldNotLook, "is packed in a way that is not known", at: "\(place)/\(path)",
+                hints: ["Known are segments as they are, .gz, .zst and .lz4."])
+        }
     }
 
     private static func stem(_ path: String) -> String {
@@ -174,14 +193,21 @@ struct WALArchive: Sendable {
 /// What the first page of a segment says. (src/include/access/xlog_internal.h: XLogLongPageHeaderData.)
 struct SegmentHeader: Sendable {
     static let bytes = 40
+    /// XLOG_PAGE_MAGIC of each version.
+    private static let majors: [UInt64: Int] = [
+        0xD101: 12, 0xD106: 13, 0xD10D: 14, 0xD110: 15, 0xD113: 16, 0xD116: 17, 0xD118: 18,
+    ]
     /// Where the segment begins.
     var start: LSN
+    /// nil for a version that was not out yet when this was written.
+    var major: Int?
     var systemIdentifier: UInt64
     var segmentBytes: UInt64
 
     init?(head: [UInt8]) {
         guard head.count >= Self.bytes, littleEndian(head[2..<4]) & 0x2 != 0 else { return nil }
         start = LSN(littleEndian(head[8..<16]))
+        major = Self.majors[littleEndian(head[0..<2])]
         systemIdentifier = littleEndian(head[24..<32])
         segmentBytes = littleEndian(head[32..<36])
         guard segmentBytes >= 1 << 20, segmentBytes <= 1 << 30, segmentBytes.nonzeroBitCount == 1 else { return nil }

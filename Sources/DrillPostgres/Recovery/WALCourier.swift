@@ -119,6 +119,10 @@ actor WALCourier {
         switch await obtain(name) {
         case .success(let fetch):
             fetches[name] = nil
+            if fetch == .found, let younger = timelineThatLacks(name) {
+                failure = failure ?? younger
+                return "failed"
+            }
             deliveries.record(name, fetch)
             return fetch == .absent ? "absent" : "found"
         case .failure(let error):
@@ -132,6 +136,23 @@ actor WALCourier {
             let end = link.end
         else { return false }
         return segment.number(segmentBytes: plan.segmentBytes) > end.segmentNumber(plan.segmentBytes)
+    }
+
+    /// Of the segment in which a timeline was left, only the younger one's copy ends there. Where the server did not get that,
+    /// it would go on with the old timeline's, to its end.
+    private func timelineThatLacks(_ name: String) -> DrillError? {
+        guard let segment = WALSegment(name),
+            let index = plan.chain.firstIndex(where: { $0.timeline == segment.timeline }),
+            let end = plan.chain[index].end,
+            segment.number(segmentBytes: plan.segmentBytes) == end.segmentNumber(plan.segmentBytes)
+        else { return nil }
+        let younger = plan.chain[index + 1].timeline
+        let copy = WALSegment(timeline: younger, high: segment.high, low: segment.low)
+        guard deliveries.absent.contains(copy) else { return nil }
+        return DrillError(
+            .backupUnusable,
+            "the WAL segment \(copy.name) (timeline \(younger)) is missing, and what timeline \(segment.timeline) wrote in it "
+                + "after \(end) is of another history", at: plan.source.place)
     }
 
     private func following(_ name: String) -> [String] {

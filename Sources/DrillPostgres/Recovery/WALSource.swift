@@ -66,13 +66,12 @@ struct WALDeliveries: Sendable, Equatable {
         }
     }
 
-    func firstFound(_ segmentBytes: UInt64) -> WALSegment? {
-        found.min { $0.number(segmentBytes: segmentBytes) < $1.number(segmentBytes: segmentBytes) }
+    /// Segments that the server got, the newest first.
+    func newestFound(_ segmentBytes: UInt64) -> [WALSegment] {
+        found.sorted { $0.number(segmentBytes: segmentBytes) > $1.number(segmentBytes: segmentBytes) }
     }
 
-    func lastFound(_ segmentBytes: UInt64) -> WALSegment? {
-        found.max { $0.number(segmentBytes: segmentBytes) < $1.number(segmentBytes: segmentBytes) }
-    }
+    func lastFound(_ segmentBytes: UInt64) -> WALSegment? { newestFound(segmentBytes).first }
 
     /// The first segment behind all that were found that the server wanted and the source has not. nil: the server never asked
     /// for more, so what ended replay was no end of the archive.

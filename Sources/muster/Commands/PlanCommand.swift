@@ -12,7 +12,7 @@ struct PlanCommand: AsyncParsableCommand {
     @Argument(help: "A drill file.")
     var file: String
 
-    @Option(help: "The recovery target: `latest`, or RFC 3339 with an offset.")
+    @Option(help: "The recovery target: `latest`, RFC 3339 with an offset, lsn:0/1A2B3C4D, or name:RESTORE_POINT.")
     var at: String?
 
     @Option(help: "The backup set to take, by name.")

@@ -11,7 +11,7 @@ struct RunCommand: AsyncParsableCommand {
     @Argument(help: "Drill files.")
     var files: [String]
 
-    @Option(help: "The recovery target: `latest`, or RFC 3339 with an offset.")
+    @Option(help: "The recovery target: `latest`, RFC 3339 with an offset, lsn:0/1A2B3C4D, or name:RESTORE_POINT.")
     var at: String?
 
     @Option(help: "The backup set to take, by name; it never falls back to an older one.")

@@ -9,7 +9,7 @@ struct SetsCommand: AsyncParsableCommand {
     @Argument(help: "A drill file.")
     var file: String
 
-    @Option(help: "The recovery target: `latest`, or RFC 3339 with an offset.")
+    @Option(help: "The recovery target: `latest`, RFC 3339 with an offset, lsn:0/1A2B3C4D, or name:RESTORE_POINT.")
     var at: String?
 
     func run() async throws {
@@ -26,13 +26,15 @@ struct SetsCommand: AsyncParsableCommand {
 /// `--at` of every command that takes it.
 func parseTarget(_ text: String?) throws -> RecoveryTarget? {
     guard let text else { return nil }
-    if text == "latest" { return .latest }
-    guard let instant = parseInstant(text) else {
+    guard let target = RecoveryTarget(argument: text) else {
         throw DrillError(
             .usage, "'\(text)' is neither `latest` nor an instant", at: "--at",
-            hints: ["Write RFC 3339 with an offset, such as 2026-11-14T14:30:05Z."])
+            hints: [
+                "Write RFC 3339 with an offset, such as 2026-11-14T14:30:05Z: without one nobody knows which zone is meant.",
+                "Or a place in the log: lsn:0/1A2B3C4D, or name:RESTORE_POINT.",
+            ])
     }
-    return .instant(instant)
+    return target
 }
 
 /// A candidate for people: one line, and its notes below.

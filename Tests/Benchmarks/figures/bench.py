@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from measure import CannotMeasure, say
 
-BENCHMARKS = ["references", "walk", "s3", "gateway", "restore"]
-PRODUCTS = {"s3": ["muster-bench", "s3-stand-in"], "restore": ["muster"]}
+BENCHMARKS = ["references", "walk", "s3", "gateway", "restore", "recovery"]
+PRODUCTS = {"s3": ["muster-bench", "s3-stand-in"], "restore": ["muster"], "recovery": ["muster"]}
 
 
 @dataclass

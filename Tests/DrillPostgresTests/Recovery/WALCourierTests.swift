@@ -165,6 +165,29 @@ import Testing
         }
     }
 
+    @Test("the old timeline's whole copy of the segment that the younger one lacks is not replayed (P21)")
+    func theSegmentOfThePromotionIsOnlyTheYoungerOnes() async throws {
+        let old = "000000010000000000000004", young = "000000020000000000000004"
+        let chain: [(timeline: UInt32, end: LSN?)] = [(1, LSN(0x48_0000)), (2, nil)]
+        do {
+            try await Desk.with([old: .found], chain: chain) { desk async throws in
+                #expect(try await desk.ask(young) == 1)
+                #expect(try await desk.ask(old) == 126)
+                throw DrillError(.couldNotLook, "the server ended")
+            }
+            Issue.record("another history was replayed")
+        } catch {
+            let error = DrillError(wrapping: error)
+            #expect(error.code == .backupUnusable)
+            #expect(error.what.hasPrefix("the WAL segment \(young) (timeline 2) is missing"))
+        }
+        // What the primary had of it when it was promoted ends where it was left.
+        try await Desk.with([old: .unfinished(Desk.segment(old))], chain: chain) { desk async throws in
+            #expect(try await desk.ask(young) == 1)
+            #expect(try await desk.ask(old) == 0)
+        }
+    }
+
     @Test("names that are none never reach the source (X6)", arguments: ["../x", "a b", "$(id)", ".", "a/b", "'"])
     func hostileNamesAreRefused(name: String) async throws {
         try await Desk.with([:]) { desk async throws in

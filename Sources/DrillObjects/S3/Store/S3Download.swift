@@ -19,9 +19,9 @@ struct S3Download: Sendable {
     func localPath(_ path: String, key: [UInt8], progress: @Sendable (Int64) -> Void) async throws -> String {
         let root =
             scratch.directory + "/sets/" + hexadecimal(ContentHasher.sha256(of: Array(settings.place.utf8)).prefix(8))
-        let target = try Self.safe(path, below: root)
+        let target = path.isEmpty ? root : try Self.safe(path, below: root)
         if FileManager.default.fileExists(atPath: target) { return target }
-        if case .present(let head) = try await reader.head(ObjectKey(path)) {
+        if !path.isEmpty, case .present(let head) = try await reader.head(ObjectKey(path)) {
             try await download(ObjectKey(path), head.reading, to: target)
             progress(head.reading.sizeBytes)
             return target
@@ -36,7 +36,8 @@ struct S3Download: Sendable {
     private func directory(
         _ key: [UInt8], _ path: String, to target: String, _ progress: @Sendable (Int64) -> Void
     ) async throws {
-        let source = ListingSource(reader.client, .objects, prefix: key + Array("/".utf8), place: settings.place)
+        let prefix = key.isEmpty ? [] : key + Array("/".utf8)
+        let source = ListingSource(reader.client, .objects, prefix: prefix, place: settings.place)
         var cursor = ListingCursor()
         var done: Int64 = 0
         var files = 0
@@ -44,7 +45,7 @@ struct S3Download: Sendable {
             let page = try await source.page(cursor)
             var wanted: [(key: ObjectKey, reading: ObjectReading, file: String)] = []
             for index in 0..<page.entries.count {
-                let relative = Array(page.entries.keys[index].dropFirst(key.count + 1))
+                let relative = Array(page.entries.keys[index].dropFirst(prefix.count))
                 guard !relative.isEmpty, relative.last != UInt8(ascii: "/") else { continue }
                 let file = try Self.safe(String(decoding: relative, as: UTF8.self), below: target, exactly: relative)
                 let reading = ObjectReading(

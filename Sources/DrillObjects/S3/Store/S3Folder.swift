@@ -111,15 +111,23 @@ struct S3Folder: BackupFolder {
     }
 }
 
-/// `backup.sets` as `s3://bucket/prefix`. Endpoint, region and credentials are those of the AWS tools' own variables
-/// and files: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE.
+/// `s3://bucket/prefix` as a place of backups. Endpoint, region and credentials are those of the drill file's mapping, where
+/// there is one, else of the AWS tools' own variables and files: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE.
 enum S3FolderKind: BackupFolderKind {
     static let scheme = "s3"
 
-    static func open(_ location: String, environment: DrillEnvironment) throws -> any BackupFolder {
+    static func open(
+        _ location: String, settings: SettingsReader?, environment: DrillEnvironment
+    ) throws -> any BackupFolder {
         guard let (bucket, prefix) = S3Settings.location(location) else {
-            throw DrillError(.usage, "'\(location)' is not of the form s3://bucket/prefix", at: "backup.sets")
+            throw DrillError(
+                .usage, "'\(location)' is not of the form s3://bucket/prefix", at: settings?.place() ?? "backup.sets")
         }
-        return S3Folder(try S3Settings(bucket: bucket, prefix: prefix, environment), environment)
+        guard let settings else {
+            return S3Folder(try S3Settings(bucket: bucket, prefix: prefix, environment), environment)
+        }
+        var own = try S3Settings(settings, bucket: bucket, environment)
+        own.prefix = prefix
+        return S3Folder(own, environment)
     }
 }

@@ -17,31 +17,12 @@ struct S3Settings: Sendable {
     /// `s3://bucket/prefix`, for a person.
     var place: String { "s3://\(address.bucket)" + (prefix.isEmpty ? "" : "/" + printable(prefix)) }
 
-    static let connectionFields = [
-        SettingsField(
-            "url", .text,
-            "`s3://bucket/prefix` where the objects really are, when that is not the bucket that rows name."),
-        SettingsField(
-            "endpoint", .text,
-            "`https://host:port` of an S3-compatible store. Default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the profile's "
-                + "endpoint_url, else Amazon's."
-        ),
-        SettingsField(
-            "region", .text,
-            "Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's, else us-east-1; a wrong one is corrected once by what "
-                + "the bucket answers."
-        ),
-        SettingsField(
-            "path_style", .boolean,
-            "Whether the bucket stands in the path of the URL. Default: true with an endpoint that is not Amazon's."),
-        SettingsField("profile", .text, "A profile of the AWS files; then credentials are looked for nowhere else."),
-        SettingsField(
-            "ca_file", .text, "A PEM file of the authorities to believe. Default: AWS_CA_BUNDLE, else the system's."),
-        SettingsField(
-            "insecure", .boolean, "true accepts any certificate; every report prints it as a waiver. Default: false."),
-        SettingsField(
-            "request_payer", .boolean, "true agrees to pay for requests to a Requester Pays bucket. Default: false."),
-    ]
+    static let connectionFields =
+        [
+            SettingsField(
+                "url", .text,
+                "`s3://bucket/prefix` where the objects really are, when that is not the bucket that rows name.")
+        ] + BackupFolderAccess.fields
 
     static let listingFields = [
         SettingsField(
