@@ -99,12 +99,15 @@ package struct PartContext: Sendable {
     package var tuning: [String: String]
     /// The instant asked for: a catalog of a tool's own lists what is too new for it as passed over.
     package var target: RecoveryTarget
+    /// Of the whole run, for estimates; nil where the drill sets none.
+    package var deadline: Duration?
     /// Opens places that are not of this machine.
     private let registry: Registry
 
     package init(
         environment: DrillEnvironment, drillFileDirectory: String, hasSets: Bool, scratch: ScratchSettings,
-        tuning: [String: String] = [:], target: RecoveryTarget = .latest, registry: Registry = Registry()
+        tuning: [String: String] = [:], target: RecoveryTarget = .latest, deadline: Duration? = nil,
+        registry: Registry = Registry()
     ) {
         self.registry = registry
         self.environment = environment
@@ -113,7 +116,9 @@ package struct PartContext: Sendable {
         self.scratch = scratch
         self.tuning = tuning
         self.target = target
+        self.deadline = deadline
     }
+
     /// The folder that a URL in a part's own settings names, such as `wal: s3://bucket/prefix`, reached as
     /// ``BackupFolderAccess`` in the same mapping says; nil where the text is no URL but a path.
     /// - Throws: `usage` for a scheme that no part knows.
