@@ -30,6 +30,8 @@ struct RelationEntry: Sendable {
     /// How the server stores rows or index entries: heap, btree, gin …
     var accessMethod: String?
     var pages: Int64
+    /// pg_class.relpages: pages at the last VACUUM or ANALYZE.
+    var pagesOnce: Int64
     /// Below the data directory.
     var path: String?
     /// The table of an index, or the one that a TOAST table belongs to.
@@ -65,7 +67,7 @@ struct DatabaseInventory: Sendable {
                 CASE WHEN c.relkind IN ('p', 'I') THEN 0
                     ELSE pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::pg_catalog.int8 END,
                 pg_catalog.pg_relation_filepath(c.oid), coalesce(x.indrelid, holder.oid),
-                x.indisvalid, x.indisready, x.indislive
+                x.indisvalid, x.indisready, x.indislive, c.relpages
             FROM pg_catalog.pg_class c
                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                 LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam
@@ -83,7 +85,8 @@ struct DatabaseInventory: Sendable {
             relations[oid] = RelationEntry(
                 oid: oid, name: row[1] ?? "", kind: kind, isUnlogged: row[3] == "u", isPopulated: row[4] == "t",
                 isPartition: row[5] == "t", isShared: row[6] == "t", estimatedRows: row[7].flatMap(Double.init) ?? -1,
-                accessMethod: row[8], pages: row[9].flatMap(strictInteger) ?? 0, path: row[10],
+                accessMethod: row[8], pages: row[9].flatMap(strictInteger) ?? 0,
+                pagesOnce: row[15].flatMap(strictInteger) ?? 0, path: row[10],
                 owner: row[11].flatMap { UInt32($0) }, indexFaults: faults.filter { $0.0 == "f" }.map(\.1))
         }
         let foreign = try await session.query("SELECT count(*) FROM pg_catalog.pg_foreign_table").scalar

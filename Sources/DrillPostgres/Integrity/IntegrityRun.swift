@@ -35,13 +35,14 @@ struct IntegrityRun: Sendable {
         var trees = VerifiedTrees()
         if probe.level >= .read {
             let modules = try await ServerModules.ready(
-                probe.level == .deep ? [.prewarm, .amcheck] : [.prewarm], access)
+                probe.level == .deep ? ServerModules.Module.allCases : [.prewarm], access)
             try await withCleanUp {
                 try await attempt("pages") { try await PagePass(scope: scope, modules: modules).run() }
                 try await attempt("rows") { try await RowPass(scope: scope).run() }
                 try await attempt("foreign keys") { try await ForeignKeyPass(scope: scope).run() }
                 try await attempt("constraints of rows") { try await RowRulePass(scope: scope).run() }
                 if probe.level == .deep {
+                    try await attempt("lost pages") { try await LostPagePass(scope: scope, modules: modules).run() }
                     try await attempt("heaps") { try await HeapPass(scope: scope, modules: modules).run() }
                     try await attempt("B-trees") { trees = try await TreePass(scope: scope, modules: modules).run() }
                 }

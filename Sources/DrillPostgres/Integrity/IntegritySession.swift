@@ -51,7 +51,7 @@ struct IntegrityAccess: Sendable {
     }
 }
 
-/// A session that is opened when it is needed, and anew after an error: a failed transaction answers nothing more.
+/// A session that is opened when it is needed, and anew when it broke.
 actor IntegritySession {
     private let access: IntegrityAccess
     private let usesIndexes: Bool
@@ -73,18 +73,15 @@ actor IntegritySession {
 
     /// Has the server read and send every row, and lets them go.
     func readThrough(_ select: String) async throws(PostgresError) {
-        try await with { connection throws(PostgresError) in
-            do throws(PostgresError) {
+        do throws(PostgresError) {
+            try await with { connection throws(PostgresError) in
                 try await connection.discard("COPY (\(select)) TO STDOUT (FORMAT binary)")
-            } catch {
-                // Some types are only known as text.
-                guard error.sqlState == PostgresError.undefinedFunction else { throw error }
-                if self.access.isScratch {
-                    try await connection.discard("COPY (\(select)) TO STDOUT")
-                } else {
-                    await self.close()
-                    try await self.current().discard("COPY (\(select)) TO STDOUT")
-                }
+            }
+        } catch {
+            // Some types are only known as text.
+            guard error.sqlState == PostgresError.undefinedFunction else { throw error }
+            try await with { connection throws(PostgresError) in
+                try await connection.discard("COPY (\(select)) TO STDOUT")
             }
         }
     }
@@ -101,16 +98,28 @@ actor IntegritySession {
         return opened
     }
 
+    /// In scratch each statement is a transaction. In the snapshot of a server that others run, one transaction goes on, and each
+    /// statement gives its locks back: there are not as many as a large database has relations.
     private func with<Value: Sendable>(
         _ body: (PostgresConnection) async throws(PostgresError) -> Value
     ) async throws(PostgresError) -> Value {
+        let connection = try await current()
         do throws(PostgresError) {
-            return try await body(try await current())
+            if !access.isScratch { try await connection.execute("SAVEPOINT look") }
+            let value = try await body(connection)
+            if !access.isScratch { try await connection.execute(Self.giveBack) }
+            return value
         } catch {
-            await close()
+            if error.kind != .server {
+                await close()
+            } else if !access.isScratch {
+                try await connection.execute(Self.giveBack)
+            }
             throw error
         }
     }
+
+    private static let giveBack = "ROLLBACK TO SAVEPOINT look; RELEASE SAVEPOINT look"
 }
 
 extension PostgresConnection {

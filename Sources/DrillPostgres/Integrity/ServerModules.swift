@@ -5,13 +5,14 @@ import DrillCore
 struct ServerModules: Sendable {
     enum Module: String, Sendable, CaseIterable {
         case prewarm = "pg_prewarm"
-        case amcheck
+        case amcheck, pageinspect
 
         func functions(serverVersion: Int) -> [String] {
             switch self {
             case .prewarm: ["pg_prewarm"]
             case .amcheck:
                 ["bt_index_check", "bt_index_parent_check"] + (serverVersion >= 140_000 ? ["verify_heapam"] : [])
+            case .pageinspect: ["get_raw_page", "bt_page_stats", "bt_page_items"]
             }
         }
     }
@@ -57,7 +58,9 @@ struct ServerModules: Sendable {
             SELECT p.proname, pg_catalog.format('%I.%I', n.nspname, p.proname), p.pronargs
             FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
                 JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-            WHERE l.lanname = 'c' AND p.prosrc = p.proname AND p.probin IN ('$libdir/pg_prewarm', '$libdir/amcheck')
+            WHERE l.lanname = 'c' AND p.probin IN ('$libdir/pg_prewarm', '$libdir/amcheck', '$libdir/pageinspect')
+                -- Behind the name a version may stand, such as _1_9.
+                AND pg_catalog.strpos(p.prosrc, p.proname) = 1
                 AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE')
             ORDER BY p.pronargs
             """)

@@ -34,6 +34,17 @@ struct DamagedBackupIntegrationTests {
             try handle.close()
         }
 
+        func change(_ relation: String, _ body: (inout Data) -> Void) async throws {
+            let url = URL(fileURLWithPath: try await path(relation))
+            var bytes = try Data(contentsOf: url)
+            body(&bytes)
+            // In place: the file's owner stays.
+            let handle = try FileHandle(forUpdating: url)
+            try handle.write(contentsOf: bytes)
+            try handle.truncate(atOffset: UInt64(bytes.count))
+            try handle.close()
+        }
+
         /// Where the first tuple of a page begins in it. (Its line pointer follows the header of 24 bytes; 15 bits are the offset.)
         func firstTuple(of relation: String, page: Int) async throws -> Int {
             let file = try Data(contentsOf: URL(fileURLWithPath: try await path(relation)))
@@ -132,6 +143,32 @@ struct DamagedBackupIntegrationTests {
             #expect(deep.counted.contains { $0.hasPrefix("public.rows: block 4, offset 1: ") }, "\(deep.text)")
             #expect(!deep.counted.contains { $0.contains("block 6") }, "the changed letter is not known as such")
             #expect(deep.outcome.summary.contains("data checksums are off"))
+        }
+    }
+
+    @Test(
+        "P24: pages of zeros and a file cut off are found by what indexes point to; a page that never held a row is no fault"
+    )
+    func lostPages() async throws {
+        let statements =
+            tables + [
+                "CREATE TABLE public.cut (id int PRIMARY KEY, v text)",
+                "INSERT INTO public.cut SELECT n, repeat('y', 100) FROM generate_series(1, 1000) n", "ANALYZE",
+            ]
+        try await withBackup(statements) { backup in
+            try await backup.change("public.rows") { bytes in
+                bytes.replaceSubrange(4 * 8192..<6 * 8192, with: Data(count: 2 * 8192))
+            }
+            try await backup.change("public.cut") { $0.removeLast(3 * 8192) }
+            try await backup.change("public.fine") { $0.append(Data(count: 8192)) }
+            let deep = try await backup.look(integrity(.deep))
+            #expect(deep.verdict == .fail)
+            #expect(
+                deep.counted.sorted() == [
+                    "public.cut: the table ends before block 15, and its rows there are gone",
+                    "public.rows: block 4 holds nothing but zeros, and its rows are gone",
+                ], "\(deep.text)")
+            #expect(deep.findings.contains { $0.evidence?.contains("in 2 such blocks") == true })
         }
     }
 
