@@ -232,22 +232,23 @@ struct MarkersTests {
         #expect(!production.shop.exists("sets/2026-01-02/s3_files/muster-markers"))
     }
 
-    @Test(arguments: [
-        ("every: 5m", "every: 0s", "must be longer than nothing"),
-        ("tolerance: 20ms", "tolerance: 6m", "must be shorter than `every`"),
-        ("every: 5m", "every: 5m\n  table: \"public.t; DROP TABLE x\"", "is no schema.name"),
-        ("every: 5m", "every: 5m\n  bucket: other", "unknown bucket `other`"),
-        ("every: 5m", "evry: 5m", "Did you mean `every`?"),
-    ])
-    func wrongSettingsAreRefusedWithTheirLine(right: String, wrong: String, words: String) throws {
+    @Test func wrongSettingsAreRefusedWithTheirLine() throws {
         let production = try Production(service)
         let text = String(decoding: try production.shop.read("drill.yaml"), as: UTF8.self)
-        try production.shop.write(text.replacingOccurrences(of: right, with: wrong), to: "drill.yaml")
-        for command in ["plan", "mark"] {
-            let ran = try production.shop.muster([command, "drill.yaml"], on: service)
-            #expect(ran.status == 64)
-            #expect(ran.errors.contains("drill.yaml:"))
-            #expect(ran.errors.contains(words), "\(ran.errors)")
+        for (right, wrong, words) in [
+            ("every: 5m", "every: 0s", "must be longer than nothing"),
+            ("tolerance: 20ms", "tolerance: 6m", "must be shorter than `every`"),
+            ("every: 5m", "every: 5m\n  table: \"public.t; DROP TABLE x\"", "is no schema.name"),
+            ("every: 5m", "every: 5m\n  bucket: other", "unknown bucket `other`"),
+            ("every: 5m", "evry: 5m", "Did you mean `every`?"),
+        ] {
+            try production.shop.write(text.replacingOccurrences(of: right, with: wrong), to: "drill.yaml")
+            for command in ["plan", "mark"] {
+                let ran = try production.shop.muster([command, "drill.yaml"], on: service)
+                #expect(ran.status == 64)
+                #expect(ran.errors.contains("drill.yaml:"))
+                #expect(ran.errors.contains(words), "\(ran.errors)")
+            }
         }
     }
 }

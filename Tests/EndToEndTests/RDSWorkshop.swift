@@ -149,16 +149,19 @@ final class RDSWorkshop {
     func leftOnRDS() throws -> [String] {
         let runs = try shop.ledger("SELECT run_id FROM run")
         var left: [String] = []
-        for kind in ["instance", "cluster"] {
-            let found = try shop.run(
-                [
-                    "/usr/bin/env", "aws", "--endpoint-url", endpoint, "--region", "us-east-1", "rds",
-                    "describe-db-\(kind)s", "--output", "text", "--query",
-                    kind == "instance" ? "DBInstances[].DBInstanceIdentifier" : "DBClusters[].DBClusterIdentifier",
-                ], variables: variables)
+        for kind in ["Instance", "Cluster"] {
+            // moto reads the region out of a signature and verifies none.
+            let signature =
+                "AWS4-HMAC-SHA256 Credential=a/20261114/us-east-1/rds/aws4_request, SignedHeaders=host, Signature=x"
+            let found = try shop.run([
+                "/usr/bin/env", "curl", "-sS", "-f", "-H", "Authorization: \(signature)", "-d",
+                "Action=DescribeDB\(kind)s&Version=2014-10-31", endpoint,
+            ])
             guard found.status == 0 else { throw Workshop.Failure(text: found.errors) }
-            let names = found.output.split(whereSeparator: \.isWhitespace).map(String.init)
-            left += names.filter { name in runs.contains { name.hasPrefix("muster-\($0.lowercased())") } }
+            let names = found.output.components(separatedBy: "<DB\(kind)Identifier>").dropFirst().compactMap {
+                $0.components(separatedBy: "<").first
+            }
+            left += Set(names).filter { name in runs.contains { name.hasPrefix("muster-\($0.lowercased())") } }
         }
         return left
     }
