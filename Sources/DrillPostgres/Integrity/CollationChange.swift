@@ -36,12 +36,14 @@ struct CollationChange: Sendable {
                 FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()
             )
             SELECT v.name, v.built, v.actual, used.oid, used.is_range
-            FROM versions v LEFT JOIN used ON used.coll = v.oid WHERE v.built <> v.actual ORDER BY 1, 4
+            FROM versions v LEFT JOIN used ON used.coll = v.oid WHERE v.built IS NOT NULL AND v.built IS DISTINCT FROM v.actual ORDER BY 1, 4
             """)
         await session.close()
         var changes: [Self] = []
         for row in found.rows {
-            guard let name = row[0], let built = row[1], let actual = row[2] else { continue }
+            guard let name = row[0], let built = row[1] else { continue }
+            // Where this machine's library tells no version of it.
+            let actual = row[2] ?? "none"
             if changes.last?.name != name {
                 changes.append(Self(name: name, built: built, actual: actual, indexes: [], ranges: []))
             }

@@ -64,7 +64,7 @@ struct ForeignKeyPass: Sendable {
         let found = try await session.query(
             """
             SELECT con.conrelid, con.conname, con.confrelid, con.confmatchtype, parts.conditions, parts.first, parts.present,
-                (SELECT CASE WHEN count(*) = 1 THEN min(pg_catalog.format('own.%I::pg_catalog.text', a.attname))
+                (SELECT CASE count(*) WHEN 0 THEN NULL WHEN 1 THEN min(pg_catalog.format('own.%I::pg_catalog.text', a.attname))
                     ELSE pg_catalog.format('pg_catalog.json_build_array(%s)::pg_catalog.text',
                         pg_catalog.string_agg(pg_catalog.format('own.%I', a.attname), ', ' ORDER BY k.position)) END
                 FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (number, position)

@@ -43,6 +43,7 @@ struct IntegrityRun: Sendable {
                 try await attempt("constraints of rows") { try await RowRulePass(scope: scope).run() }
                 if probe.level == .deep {
                     try await attempt("lost pages") { try await LostPagePass(scope: scope, modules: modules).run() }
+                    try await attempt("unique indexes") { try await UniquePass(scope: scope).run() }
                     try await attempt("heaps") { try await HeapPass(scope: scope, modules: modules).run() }
                     try await attempt("B-trees") { trees = try await TreePass(scope: scope, modules: modules).run() }
                 }

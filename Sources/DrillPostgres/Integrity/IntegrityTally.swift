@@ -33,7 +33,11 @@ actor IntegrityTally {
     /// What was looked at, in order, and how many of it.
     private var done: [(what: String, count: Int64?)] = []
     private var asides: [String] = []
-    private struct Doubt { var subject: String?, reason: String }
+    private struct Doubt {
+        var subject: String?
+        var reason: String
+        var isOfSystem: Bool
+    }
     private var doubts: [Doubt] = []
     private var doubtCounts: [String: Int64] = [:]
 
@@ -54,7 +58,7 @@ actor IntegrityTally {
                 continue
             }
             examined.insert(Identity(database: inventory.database, oid: entry.oid))
-            if inventory.owner(entry)?.kind != .toast { kinds[entry.kind, default: 0] += 1 }
+            kinds[inventory.owner(entry)?.kind == .toast ? .toast : entry.kind, default: 0] += 1
         }
         if inventory.foreignTables > 0 {
             aside("\(grouped(inventory.foreignTables)) foreign tables were skipped: their rows are not in the backup")
@@ -108,9 +112,9 @@ actor IntegrityTally {
             return
         }
         let identity = Identity(database: database, oid: oid)
-        if examined.contains(identity) { unknown.insert(identity) }
-        doubtCounts[reason, default: 0] += 1
-        if doubtCounts[reason] == 1 { doubts.append(Doubt(subject: names.first, reason: reason)) }
+        let isOwn = examined.contains(identity)
+        if isOwn { unknown.insert(identity) }
+        doubt(Doubt(subject: names.first, reason: reason, isOfSystem: !isOwn))
     }
 
     private func waiver(_ names: [String], of database: String) -> String? {
@@ -118,9 +122,11 @@ actor IntegrityTally {
     }
 
     /// Something beside single relations that could not be looked at.
-    func couldNotLook(_ what: String) {
-        doubtCounts[what, default: 0] += 1
-        if doubtCounts[what] == 1 { doubts.append(Doubt(subject: nil, reason: what)) }
+    func couldNotLook(_ what: String) { doubt(Doubt(subject: nil, reason: what, isOfSystem: false)) }
+
+    private func doubt(_ doubt: Doubt) {
+        doubtCounts[doubt.reason, default: 0] += 1
+        if doubtCounts[doubt.reason] == 1 { doubts.append(doubt) }
     }
 
     /// What was looked at, for the summary; numbers of several databases are added up.
@@ -156,7 +162,8 @@ actor IntegrityTally {
 
     private var doubtTexts: [String] {
         let most = 5
-        let texts = doubts.map { doubt in
+        // The user's own relations first.
+        let texts = (doubts.filter { !$0.isOfSystem } + doubts.filter(\.isOfSystem)).map { doubt in
             let text = doubt.subject.map { "\($0): \(doubt.reason)" } ?? doubt.reason
             let more = (doubtCounts[doubt.reason] ?? 1) - 1
             return more > 0 ? "\(text) (and \(grouped(more)) more)" : text
@@ -172,7 +179,7 @@ actor IntegrityTally {
         let counted = [
             count(.table, .partitionedTable, noun: "table"), count(.materializedView, noun: "materialized view"),
             count(.index, .partitionedIndex, noun: "index").map { $0.replacing("indexs", with: "indexes") },
-            count(.sequence, noun: "sequence"),
+            count(.sequence, noun: "sequence"), count(.toast, noun: "relation").map { $0 + " of TOAST" },
         ].compactMap { $0 }
         let what = counted.isEmpty ? "no relation of its own" : counted.joined(separator: ", ")
         var parts = [

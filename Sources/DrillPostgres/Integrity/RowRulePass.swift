@@ -2,8 +2,8 @@ import DrillCore
 
 /// Holds the rows of each table against what the table promises of each: NOT NULL, CHECK constraints, and the bounds of a partition.
 ///
-/// CHECK constraints that call functions or operators of the backup's own are left out: those may look elsewhere, and mean another
-/// thing under the fixed `search_path`.
+/// CHECK constraints that call functions of the backup's own, which may look elsewhere and mean another thing under the fixed
+/// `search_path`, and those that depend on the time, the time zone or the session, are left out.
 struct RowRulePass: Sendable {
     let scope: IntegrityScope
     private static let most = 100
@@ -94,10 +94,13 @@ struct RowRulePass: Sendable {
         let constraints = try await session.query(
             """
             SELECT con.conrelid, con.conname, pg_catalog.pg_get_expr(con.conbin, con.conrelid),
-                EXISTS (SELECT FROM pg_catalog.pg_depend d
-                    WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = con.oid
-                        AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)
-                        AND d.refobjid >= 16384)
+                con.conbin::pg_catalog.text ~ '\\{(SQLVALUEFUNCTION|COERCEVIAIO|SUBLINK|ROWCOMPARE)' OR EXISTS (
+                    SELECT FROM pg_catalog.pg_proc p WHERE (p.provolatile <> 'i' OR p.oid >= 16384) AND p.oid IN (
+                        SELECT m[1]::pg_catalog.oid
+                        FROM pg_catalog.regexp_matches(con.conbin::pg_catalog.text, ':funcid (\\d+)', 'g') AS m
+                        UNION ALL
+                        SELECT o.oprcode FROM pg_catalog.regexp_matches(con.conbin::pg_catalog.text, ':opno (\\d+)', 'g') AS m
+                            JOIN pg_catalog.pg_operator o ON o.oid = m[1]::pg_catalog.oid))
             FROM pg_catalog.pg_constraint con JOIN pg_catalog.pg_class c ON c.oid = con.conrelid
             WHERE con.contype = 'c' AND con.convalidated AND c.relkind = 'r' \(isEnforced) ORDER BY 1, 2
             """)
@@ -113,10 +116,19 @@ struct RowRulePass: Sendable {
                     name: "the CHECK constraint \(printable(name.utf8))", isBroken: "NOT (\(expression))",
                     constraint: name))
         }
+        // Partitions cut by functions of the backup's own are left out like such constraints.
+        let isPlain =
+            scope.access.serverVersion < 120_000
+            ? ""
+            : """
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) AS a (oid)
+                JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = a.oid,
+                pg_catalog.regexp_matches(p.partexprs::pg_catalog.text, ':funcid (\\d+)', 'g') AS m WHERE m[1]::pg_catalog.oid >= 16384)
+            """
         let bounds = try await session.query(
             """
             SELECT c.oid, pg_catalog.pg_get_partition_constraintdef(c.oid) FROM pg_catalog.pg_class c
-            WHERE c.relispartition AND c.relkind = 'r'
+            WHERE c.relispartition AND c.relkind = 'r' \(isPlain)
             """)
         for row in bounds.rows {
             guard let oid = row[0].flatMap({ UInt32($0) }), let expression = row[1] else { continue }

@@ -109,9 +109,9 @@ struct PostgresDatabase: RestoredDatabase {
         guard serverVersion >= 150_000 else { return nil }
         let found = try await connection.query(
             """
-            SELECT datcollversion, pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database
-            WHERE datname = pg_catalog.current_database()
-                AND datcollversion <> pg_catalog.pg_database_collation_actual_version(oid)
+            SELECT datcollversion, coalesce(pg_catalog.pg_database_collation_actual_version(oid), 'none')
+            FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database() AND datcollversion IS NOT NULL
+                AND datcollversion IS DISTINCT FROM pg_catalog.pg_database_collation_actual_version(oid)
             """)
         guard let row = found.rows.first, let built = row[0], let actual = row[1] else { return nil }
         return """

@@ -111,6 +111,8 @@ let soundStatements = [
     "CREATE FUNCTION public.fine(int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 > 0'",
     "CREATE TABLE public.guarded (n int CHECK (public.fine(n)), at timestamptz DEFAULT now() CHECK (at <= now()))",
     "INSERT INTO public.guarded VALUES (1)",
+    "SET TimeZone = 'Asia/Tokyo'", "CREATE TABLE public.days (day date, at timestamptz, CHECK (day = at::date))",
+    "INSERT INTO public.days VALUES ('2026-01-01', '2026-01-01 00:30')",
     "CREATE TABLE \"we.ird\".\"ta\"\"b'le %s; --\" (\"I d\" int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \"select\" text CHECK (\"select\" <> ''))",
     "INSERT INTO \"we.ird\".\"ta\"\"b'le %s; --\" (\"select\") SELECT 'x' || n FROM generate_series(1, 9) n",
     "CREATE TABLE public.documents (id int PRIMARY KEY, body text, words tsvector, place point, tags int[])",
