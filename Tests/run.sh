@@ -143,7 +143,7 @@ finish() {
     for group in $current ${starting[@]+"${starting[@]}"}; do end_group "$group"; done
     [ $status -ne 0 ] || status=$exit_status
     if [ -n "$work" ]; then
-        for service in postgres rgw; do "$services/$service.sh" stop "$work/$service"; done
+        for service in postgres rgw rds; do "$services/$service.sh" stop "$work/$service"; done
         count_results
         leftovers=$(leftover_processes)
         if [ -n "$leftovers" ]; then
@@ -178,6 +178,7 @@ main() {
     take_exports "$work/install.exports"
     start_service postgres
     start_service rgw
+    start_service rds
     step lint lint
     step build swift build --build-tests || exit
     say services
@@ -185,7 +186,7 @@ main() {
         failed_steps+=(services)
         exit 1
     }
-    take_exports "$work/postgres.exports" "$work/rgw.exports"
+    take_exports "$work/postgres.exports" "$work/rgw.exports" "$work/rds.exports"
     MUSTER_BINARY="$(swift build --show-bin-path)/muster"
     export MUSTER_BINARY MUSTER_REQUIRE_SERVICES=1
     step tests run_tests "$@"

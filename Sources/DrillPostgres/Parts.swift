@@ -8,11 +8,13 @@ package func registerPostgresParts(_ registry: inout Registry) {
     registry.register(IntegrityProbe.self)
     registry.register(PgDumpRestorer.self)
     registry.register(BaseBackupRestorer.self)
+    registry.register(RDSRestorer.self)
     registry.register(scratchDatabase: "cluster", ScratchCluster.shape)
     registry.register(scratchDatabase: "database", ScratchDatabase.shape)
     registry.register(ServerRemover.self)
     registry.register(SocketDirectoryRemover.self)
     registry.register(DatabaseRemover.self)
     registry.register(RoleRemover.self)
+    registry.register(RDSRemover.self)
     registry.register(ProductionMarkerRows.self)
 }

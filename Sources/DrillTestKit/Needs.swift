@@ -7,6 +7,8 @@ package enum Service: String, Sendable, CaseIterable {
     case postgres = "MUSTER_TEST_PG"
     /// The gateway's endpoint; region and keys stand in variables beside it.
     case s3 = "MUSTER_TEST_S3_ENDPOINT"
+    /// moto's control plane; the server that stands in for instances is in variables beside it.
+    case rds = "MUSTER_TEST_RDS_ENDPOINT"
 
     /// What the environment says of it; nil where it is not there.
     package var location: String? {

@@ -10,6 +10,8 @@ struct ScratchSweep {
     struct Swept {
         var lines: [String] = []
         var failed = false
+        /// Of what could not be removed.
+        var stuckRuns: Set<String> = []
     }
 
     func run(ledger: SQLiteLedger?, directories: [String]) async throws -> Swept {
@@ -31,6 +33,11 @@ struct ScratchSweep {
             await remove(leftover, ledger, &swept)
         }
         for (path, leftover) in dead.sorted(by: { $0.key < $1.key }) {
+            // It shows that its run is dead: without it, nothing else of that run would be looked at again.
+            if swept.stuckRuns.contains(leftover.runID) {
+                swept.lines.append("left \(path) until the rest of run \(leftover.runID) is removed")
+                continue
+            }
             do {
                 try space.remove(path, runID: leftover.runID)
                 swept.lines.append("removed \(path), of run \(leftover.runID)")
@@ -56,6 +63,7 @@ struct ScratchSweep {
             swept.lines.append("removed \(leftover.item.kind) \(leftover.item.locator), of run \(leftover.runID)")
         } catch {
             swept.failed = true
+            swept.stuckRuns.insert(leftover.runID)
             swept.lines.append(
                 "could not remove \(leftover.item.kind) \(leftover.item.locator): \(DrillError(wrapping: error))")
         }

@@ -21,9 +21,11 @@ struct Workplace: Sendable {
         let http = RetryingTransport(
             try CurlTransport(settings: .init()), clock: clock, random: SystemRandomNumberGenerator(), settings: .init()
         )
-        environment = DrillEnvironment(
+        var environment = DrillEnvironment(
             clock: clock, processes: HostProcesses(variables: variables), http: http, sorters: ExternalSorters(),
             variables: variables, log: Logger(label: "muster"), hostName: HostIdentity.hostName)
+        environment.cloud = AmazonControl()
+        self.environment = environment
         terminal = Terminal(variables: variables)
     }
 

@@ -154,6 +154,59 @@ struct MarkersTests {
         #expect(try production.run().findings == ["orphan|public.muster_markers"])
     }
 
+    @Test(
+        "P16 S19: recovery to an instant and the bucket's versions at it have the last pair, and the next is in neither"
+    )
+    func recoveryToAnInstantStandsWhereTheBucketStands() throws {
+        let shop = try Workshop()
+        let server = try ArchivingServer(shop)
+        let bucket = Workshop.bucketName()
+        try shop.play([.bucket(bucket), .versioning(bucket, "Enabled")], on: service)
+        try shop.write(
+            """
+            drill: e2e
+            backup:
+              database: { kind: base_backup, base: "\(server.bases)", wal: "\(server.wal)" }
+              objects: [ { bucket: \(bucket), kind: s3_versions, skew_tolerance: 50ms } ]
+            scratch: { directory: scratch }
+            probes:
+              - { name: rows, kind: sql, query: "select count(*) from public.work", expect: { equals: 1 } }
+            markers:
+              every: 5m
+              tolerance: 50ms
+              production: { server: "host=\(server.socket) dbname=postgres user=postgres", objects: { kind: s3 } }
+            """, to: "drill.yaml")
+        try server.sql("CREATE TABLE public.work (id int)")
+        try server.sql(try shop.muster(["mark", "drill.yaml", "--ddl"], on: service).output)
+        try server.baseBackup("one")
+        func mark() throws {
+            let ran = try shop.muster(["mark", "drill.yaml"], on: service)
+            try #require(ran.status == 0, "\(ran.errors)")
+        }
+        func pass(_ seconds: Double) throws {
+            let now = Date()
+            try shop.wait { Date() > now + seconds }
+        }
+        try mark()
+        try pass(0.3)
+        try server.sql("INSERT INTO public.work VALUES (1)")
+        let instant = try server.sql(
+            "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+        try pass(0.3)
+        try server.sql("INSERT INTO public.work VALUES (2)")
+        try mark()
+        try server.archive()
+
+        let ran = try shop.muster(["run", "drill.yaml", "--at", instant], on: service)
+        #expect(ran.status == 0, "\(ran.errors)")
+        let found = try shop.ledger(
+            "SELECT verdict, examined, passed, summary FROM probe_result WHERE probe = 'markers'")
+        #expect(found.first?.hasPrefix("pass|1|1|1 pair is in both stores") ?? false)
+        #expect(found.first?.contains("is in neither") ?? false, "\(found)")
+        #expect(try shop.muster(["run", "drill.yaml"], on: service).status == 1)
+        #expect(try shop.ledger("SELECT passed FROM probe_result WHERE probe = 'markers'").count == 2)
+    }
+
     @Test func aMarkerJobThatStoppedLongAgoIsInDoubt() throws {
         let production = try Production(service)
         try production.mark()

@@ -3,7 +3,7 @@
 #
 #   Tests/services/install.sh [GROUP…]      groups: build postgres s3 tools python html bench; default: all but the last two
 #
-# Human words go to stderr. stdout is eval-able: MUSTER_TEST_PYTHON, a Python that has boto3, botocore and jsonschema,
+# Human words go to stderr. stdout is eval-able: MUSTER_TEST_PYTHON, a Python that has boto3, botocore, jsonschema and moto,
 # and a PATH on which `aws` is found (group python alone). Packages come from Debian; Python modules go into a virtual
 # environment below ${XDG_CACHE_HOME:-~/.cache}/muster-tests unless the machine's own python3 has them already.
 set -euo pipefail
@@ -81,7 +81,7 @@ install_packages() {
 has_modules() {
     "$1" -c '
 import importlib.util as util, sys
-sys.exit(any(util.find_spec(name) is None for name in ("boto3", "botocore", "jsonschema", "awscli")))' 2>/dev/null
+sys.exit(any(util.find_spec(name) is None for name in ("boto3", "botocore", "jsonschema", "awscli", "moto", "flask", "flask_cors")))' 2>/dev/null
 }
 
 install_python() {

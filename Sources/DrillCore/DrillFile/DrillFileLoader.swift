@@ -180,7 +180,7 @@ package struct DrillFileLoader: Sendable {
         let target = try overrides.target ?? self.target(own)
         let context = PartContext(
             environment: environment, drillFileDirectory: source.directory, hasSets: own.has("sets"), scratch: scratch,
-            target: target)
+            target: target, deadline: try positive(reader, "deadline"))
         let (kind, part) = try own.required("database", kinded(own, "database", .database))
         guard let type = registry.restorers[kind] else { throw own.error("database", "unknown kind `\(kind)`") }
         let database = try type.init(part, context)

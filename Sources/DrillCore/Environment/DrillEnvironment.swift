@@ -13,6 +13,8 @@ package struct DrillEnvironment: Sendable {
     package var hostName: String
     /// Counts what a drill asks of object stores; each drill's parts share one of their own, with the drill's limits.
     package var traffic: TrafficMeter
+    /// Wired in by the executable; parts of other modules know the provider.
+    package var cloud: any CloudControl = NoCloud()
 
     package init(
         clock: any DrillClock, processes: any ProcessLauncher, http: any HTTPTransport, sorters: any RecordSorterMaker,

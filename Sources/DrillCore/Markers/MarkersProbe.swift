@@ -48,7 +48,7 @@ package struct MarkersProbe: Probe {
     }
 
     private func summary(_ facts: MarkerFacts, _ judgement: MarkerJudge.Judgement, _ judge: MarkerJudge) -> String {
-        var parts = ["\(grouped(judgement.passed)) pairs are in both stores"]
+        var parts = ["\(grouped(judgement.passed)) \(judgement.passed == 1 ? "pair is" : "pairs are") in both stores"]
         if let newest = judgement.newestPair {
             var text = "the newest, row \(newest.number), of \(judge.text(newest.insertedAt))"
             if let point = facts.recoveryPoint {

@@ -84,10 +84,12 @@ package struct PartContext: Sendable {
     package var tuning: [String: String]
     /// The instant asked for: a catalog of a tool's own lists what is too new for it as passed over.
     package var target: RecoveryTarget
+    /// Of the whole run, for estimates; nil where the drill sets none.
+    package var deadline: Duration?
 
     package init(
         environment: DrillEnvironment, drillFileDirectory: String, hasSets: Bool, scratch: ScratchSettings,
-        tuning: [String: String] = [:], target: RecoveryTarget = .latest
+        tuning: [String: String] = [:], target: RecoveryTarget = .latest, deadline: Duration? = nil
     ) {
         self.environment = environment
         self.drillFileDirectory = drillFileDirectory
@@ -95,5 +97,6 @@ package struct PartContext: Sendable {
         self.scratch = scratch
         self.tuning = tuning
         self.target = target
+        self.deadline = deadline
     }
 }

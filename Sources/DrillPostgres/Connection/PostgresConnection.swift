@@ -26,6 +26,13 @@ actor PostgresConnection {
     static func connect(
         _ parameters: PostgresParameters, timeout: Duration = .seconds(30)
     ) async throws(PostgresError) -> PostgresConnection {
+        let current: PostgresParameters
+        do {
+            current = try await parameters.withCurrentPassword()
+        } catch {
+            throw PostgresError(.cannotConnect, "no password for it: \(DrillError(wrapping: error).what)")
+        }
+        let parameters = current
         let connection = try PostgresConnection(parameters)
         try await connection.open(parameters.explicit(), timeout: timeout)
         return connection

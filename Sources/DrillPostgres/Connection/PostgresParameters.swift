@@ -7,6 +7,8 @@ struct PostgresParameters: Sendable {
     /// libpq keywords and values; never `password`.
     private(set) var values: [String: String]
     private(set) var password: Secret?
+    /// Makes a password for each session, in place of `password`, where one holds only for a while.
+    var passwordSource: (@Sendable () async throws -> Secret)?
 
     /// - Parameter values: libpq keywords, such as `host` (a directory for a socket), `port`, `user`, `dbname`.
     init(_ values: [String: String], password: Secret? = nil) {
@@ -67,7 +69,13 @@ struct PostgresParameters: Sendable {
         return Self(values, password: try passwordFile.map { file throws(DrillError) in try readPassword(file) })
     }
 
-    private static func readPassword(_ file: String) throws(DrillError) -> Secret {
+    /// With the password that a session opened now needs.
+    func withCurrentPassword() async throws -> Self {
+        guard let passwordSource else { return self }
+        return Self(values, password: try await passwordSource())
+    }
+
+    static func readPassword(_ file: String) throws(DrillError) -> Secret {
         let data: Data
         do { data = try Data(contentsOf: URL(fileURLWithPath: file)) } catch {
             throw DrillError(.couldNotLook, "the password file cannot be read", at: file, cause: error)

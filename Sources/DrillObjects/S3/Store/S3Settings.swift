@@ -142,7 +142,8 @@ struct AmbientSettings {
     var endpointSource = ""
     var caFile: String?
 
-    init(_ environment: DrillEnvironment, profile: String?) throws {
+    /// - Parameter service: As its endpoint's variable is named, such as `S3`.
+    init(_ environment: DrillEnvironment, profile: String?, service: String = "S3") throws {
         let variables = environment.variables
         let name = profile ?? variables["AWS_PROFILE"] ?? "default"
         let settings = try ProfileFiles(variables: variables).settings(name) ?? [:]
@@ -152,7 +153,7 @@ struct AmbientSettings {
         caFile = variables["AWS_CA_BUNDLE"] ?? settings["ca_bundle"]
         guard variables["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"]?.lowercased() != "true" else { return }
         for (source, text) in [
-            ("AWS_ENDPOINT_URL_S3", variables["AWS_ENDPOINT_URL_S3"]),
+            ("AWS_ENDPOINT_URL_\(service)", variables["AWS_ENDPOINT_URL_\(service)"]),
             ("AWS_ENDPOINT_URL", variables["AWS_ENDPOINT_URL"]),
             ("profile \"\(name)\"", settings["endpoint_url"]),
         ] {

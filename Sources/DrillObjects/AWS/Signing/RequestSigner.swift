@@ -37,17 +37,26 @@ final class RequestSigner: Sendable {
         if let token = credentials.sessionToken { request.headers.append(("x-amz-security-token", token.reveal())) }
 
         let (canonical, signedHeaders) = canonicalRequest(request, payloadHash: payloadHash)
-        let scope = "\(instant.prefix(8))/\(region)/\(service)/aws4_request"
-        let toSign = "AWS4-HMAC-SHA256\n\(instant)\n\(scope)\n" + hexadecimal(SHA256.hash(data: canonical))
-        let key = signingKey(
-            credentials.secretAccessKey.reveal(), scope: scope, day: String(instant.prefix(8)), region: region)
-        let signature = HMAC<SHA256>.authenticationCode(for: Array(toSign.utf8), using: key)
+        let signature = signature(of: canonical, keys: credentials, region: region, instant: instant)
         request.headers.append(
             (
                 "authorization",
-                "AWS4-HMAC-SHA256 Credential=\(credentials.accessKeyID)/\(scope),SignedHeaders=\(signedHeaders),Signature="
-                    + hexadecimal(signature)
+                "AWS4-HMAC-SHA256 Credential=\(credentials.accessKeyID)/\(scope(region: region, instant: instant)),"
+                    + "SignedHeaders=\(signedHeaders),Signature=\(signature)"
             ))
+    }
+
+    private func scope(region: String, instant: String) -> String {
+        "\(instant.prefix(8))/\(region)/\(service)/aws4_request"
+    }
+
+    /// The signature of a canonical request, in hexadecimal digits.
+    func signature(of canonical: [UInt8], keys: AWSCredentials, region: String, instant: String) -> String {
+        let scope = scope(region: region, instant: instant)
+        let toSign = "AWS4-HMAC-SHA256\n\(instant)\n\(scope)\n" + hexadecimal(SHA256.hash(data: canonical))
+        let key = signingKey(
+            keys.secretAccessKey.reveal(), scope: scope, day: String(instant.prefix(8)), region: region)
+        return hexadecimal(HMAC<SHA256>.authenticationCode(for: Array(toSign.utf8), using: key))
     }
 
     /// The canonical request's bytes, and the names of the headers in it.
