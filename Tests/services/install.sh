@@ -18,9 +18,9 @@ packages_of() {
         build) echo libpq-dev libcurl4-openssl-dev libsqlite3-dev pkg-config ;;
         postgres) echo postgresql postgresql-contrib ;;
         s3) echo ceph-mon ceph-osd ceph-mgr radosgw ceph-common curl openssl ;;
-        tools) echo libxml2-utils sqlite3 strace zstd lz4 ;;
+        tools) echo libxml2-utils sqlite3 strace zstd lz4 pgbackrest barman ;;
         html) echo chromium ;;
-        bench) echo rclone curl ;;
+        bench) echo rclone curl pgbackrest ;;
         python) ;;
         *)
             say "unknown group '$1'; known: build postgres s3 tools python html bench"

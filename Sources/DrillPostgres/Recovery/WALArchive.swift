@@ -77,6 +77,27 @@ struct WALArchive: Sendable {
         return archive
     }
 
+    /// Of a source that can be listed.
+    /// - Parameter names: As PostgreSQL gave them. Histories of timelines and of backups among them are asked for.
+    static func listed(
+        _ names: [String], _ source: any WALSource, segmentBytes: UInt64, in scratch: Scratch
+    ) async throws -> WALArchive {
+        var archive = WALArchive(place: source.place, segmentBytes: segmentBytes, isListed: true)
+        for name in names {
+            if let segment = WALSegment(name) {
+                archive.segments[segment.timeline, default: []].insert(segment.number(segmentBytes: segmentBytes))
+            } else if name.hasSuffix(".history"), let timeline = UInt32(name.dropLast(8), radix: 16) {
+                guard let bytes = try await source.content(name, in: scratch) else { continue }
+                archive.histories[timeline] = history(String(decoding: bytes, as: UTF8.self))
+            } else if name.hasSuffix(".backup"), let bytes = try await source.content(name, in: scratch),
+                let label = BackupLabel(bytes)
+            {
+                archive.backups.append(label)
+            }
+        }
+        return archive
+    }
+
     private init(place: String, segmentBytes: UInt64, isListed: Bool) {
         self.place = place
         self.segmentBytes = segmentBytes
