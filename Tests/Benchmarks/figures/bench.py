@@ -10,8 +10,13 @@ from dataclasses import dataclass
 
 from measure import CannotMeasure, say
 
-BENCHMARKS = ["references", "walk", "s3", "gateway", "restore", "recovery"]
-PRODUCTS = {"s3": ["muster-bench", "s3-stand-in"], "restore": ["muster"], "recovery": ["muster"]}
+BENCHMARKS = ["references", "walk", "s3", "gateway", "restore", "recovery", "backup_tools"]
+PRODUCTS = {
+    "s3": ["muster-bench", "s3-stand-in"],
+    "restore": ["muster"],
+    "recovery": ["muster"],
+    "backup_tools": ["muster"],
+}
 
 
 @dataclass
