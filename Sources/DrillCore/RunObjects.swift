@@ -23,8 +23,22 @@ extension DrillRun {
             run.progress.phaseEnded(phase)
             await conclusion.note(copies.notes)
             try await run.judgeGaps(copies.gaps, conclusion)
-            try await use(copies)
+            do {
+                try await use(copies)
+            } catch {
+                await run.noteKept(copies, scratch, conclusion)
+                throw error
+            }
+            await run.noteKept(copies, scratch, conclusion)
         }
+    }
+
+    /// Copies in the scratch directory stay or go with it.
+    private func noteKept(_ copies: CopiedObjects, _ scratch: Scratch, _ conclusion: Conclusion) async {
+        guard scratch.keeping.isKept, let place = copies.place, !place.hasPrefix(scratch.directory) else { return }
+        await conclusion.note([
+            "The copies of objects were kept at \(place), as scratch.keep says; remove them by hand."
+        ])
     }
 
     /// What did not come into scratch whole is for references probes to judge, row by row. Of a bucket that none of them asks

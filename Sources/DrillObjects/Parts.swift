@@ -10,4 +10,6 @@ package func registerObjectParts(_ registry: inout Registry) {
     registry.register(S3MarkerObjects.self)
     registry.register(DirectoryMarkerObjects.self)
     registry.register(DirectoryCopier.self)
+    registry.register(BucketCopier.self)
+    registry.register(ScratchPrefixRemover.self)
 }

@@ -117,13 +117,14 @@ extension Workshop {
 
     /// A drill of the set `sets/2026-01-02` restored into a database of the test's server, and objects of these settings.
     func dumpDrill(
-        _ database: String, objects: String, probes: String = Workshop.files, scratch: String = ""
+        _ database: String, objects: String, probes: String = Workshop.files, scratch: String = "", top: String = ""
     ) throws {
         try dump(database, to: "sets/2026-01-02/db_dump.sqlc")
         let server = ProcessInfo.processInfo.environment["MUSTER_TEST_PG"] ?? ""
         try write(
             """
             drill: e2e
+            \(top)
             backup:
               sets: sets
               named: "%Y-%m-%d"

@@ -152,12 +152,12 @@ final class Workshop {
     }
 
     /// Starts muster and returns the process, for tests that send signals. Output goes to files.
-    func launch(_ arguments: [String]) throws -> Process {
+    func launch(_ arguments: [String], variables: [String: String] = [:]) throws -> Process {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: Self.binary)
         process.arguments = arguments
         process.currentDirectoryURL = URL(fileURLWithPath: root)
-        process.environment = environment([:])
+        process.environment = environment(variables)
         for stream in ["launched.out", "launched.err"] { try write("", to: stream) }
         process.standardOutput = FileHandle(forWritingAtPath: root + "/launched.out")
         process.standardError = FileHandle(forWritingAtPath: root + "/launched.err")

@@ -12,6 +12,9 @@ package protocol Probe: Sendable {
     var mayWrite: Bool { get }
     /// What `muster plan` says it would do. Whole sentences.
     var plan: [String] { get }
+    /// What it is expected to ask of S3 beside the listings.
+    /// - Parameter readsAreFree: The objects' bytes are at hand in scratch.
+    func expectedTraffic(of buckets: [BucketMeasure], readsAreFree: Bool) -> [ExpectedTraffic]
     /// Throws where it could not look; that is its own inconclusive result, and the other probes still run.
     func run(against set: RestoredSet) async throws -> ProbeOutcome
 }
@@ -19,6 +22,7 @@ package protocol Probe: Sendable {
 extension Probe {
     package var mayWrite: Bool { false }
     package var plan: [String] { [] }
+    package func expectedTraffic(of buckets: [BucketMeasure], readsAreFree: Bool) -> [ExpectedTraffic] { [] }
 }
 
 /// What a probe's settings are checked against when the drill file is read.

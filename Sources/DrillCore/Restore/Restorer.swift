@@ -67,6 +67,8 @@ package protocol ObjectBackup: Sendable {
     func examine(_ set: BackupSet) async throws -> ComponentState
     /// What `muster plan` says it would ask and cost. Whole sentences.
     func plan(_ set: BackupSet) async throws -> [String]
+    /// How much there is, for `muster plan`: a request or two.
+    func measure(_ set: BackupSet) async throws -> BucketMeasure
     /// The objects as of the recovery point. `scratch` is where copies may be made; nothing is copied for a view.
     func open(_ set: BackupSet, recoveryPoint: Date?, in scratch: Scratch?) async throws -> any ObjectStore
     /// As without `clockAhead`, for what compares the recovery point with stamps of another clock.
@@ -83,6 +85,9 @@ extension ObjectBackup {
         _ set: BackupSet, recoveryPoint: Date?, clockAhead: Double?, in scratch: Scratch?
     ) async throws -> any ObjectStore {
         try await open(set, recoveryPoint: recoveryPoint, in: scratch)
+    }
+    package func measure(_ set: BackupSet) async throws -> BucketMeasure {
+        BucketMeasure(bucket: bucket, place: bucket, isRemote: false)
     }
 }
 

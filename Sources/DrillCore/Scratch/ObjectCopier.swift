@@ -12,6 +12,10 @@ package protocol ObjectCopier: Sendable {
 
     /// What `muster plan` says would be created. Whole sentences.
     var plan: [String] { get }
+    /// What copying all of that would ask of S3, but for listing it.
+    func expectedTraffic(of buckets: [BucketMeasure]) -> [ExpectedTraffic]
+    /// Whether reading and hashing a copy asks nothing of S3.
+    var readsAreFree: Bool { get }
     /// Copies, hands the copies to `use`, and removes what it made outside the scratch directory when `use` has returned or
     /// thrown, whatever happened, unless ``Scratch/keeping`` says otherwise then.
     ///

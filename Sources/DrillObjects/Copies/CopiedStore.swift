@@ -25,7 +25,7 @@ final class CopiedStore<Destination: CopyDestination>: ObjectStore {
     }
     var notes: [String] { get async { await source.notes } }
     var keepsChecksums: Bool { destination.isLocal || source.keepsChecksums }
-    var preferredConcurrency: Int { destination.concurrency }
+    var preferredConcurrency: Int { destination.concurrency(for: source) }
 
     func inventory(_ request: InventoryRequest) async throws -> any InventoryStream {
         KeptInventory(copied.spill, prefix: request.prefix)

@@ -128,7 +128,7 @@ struct ObjectDownload {
         while true {
             let start = file.sizeBytes
             do {
-                let answer = try await source.read(entry.key, entry.reading, from: start) { [file] bytes in
+                let answer = try await source.read(entry.key, entry.reading, start..<size) { [file] bytes in
                     try file.append(bytes, limit: size)
                 }
                 if start > 0, answer?.status == 200 {

@@ -37,6 +37,7 @@ struct CopyTally: Sendable {
 /// Keeps the inventories, then copies what they say is present.
 struct CopyRun: Sendable {
     private static let batchEntries = 1000
+    private static let firstBatchEntries = 8
 
     let scratchDirectory: String
     let traffic: TrafficMeter
@@ -97,9 +98,12 @@ struct CopyRun: Sendable {
         var tally = CopyTally()
         var reader = kept.spill.reader()
         let done = Counter()
-        let width = min(destination.concurrency, max(source.preferredConcurrency, 1))
+        // The first few show how the source can be copied, and so how many at a time.
+        var limit = Self.firstBatchEntries
         while true {
-            let batch = try reader.next(limit: Self.batchEntries)
+            let batch = try reader.next(limit: limit)
+            limit = Self.batchEntries
+            let width = max(1, destination.concurrency(for: source))
             if batch.isEmpty { break }
             let outcomes = try await mapConcurrently(batch, width: width) { [progress, traffic] entry -> CopyOutcome? in
                 guard entry.state == .present else { return nil }

@@ -2,12 +2,12 @@ import DrillCore
 
 /// A store whose objects can be brought into scratch, bytes and all.
 protocol CopySource: ObjectStore {
-    /// Hands on the object's bytes from `start` on, in order. Throws ``ContentUnreadable`` where that is a finding, and
+    /// Hands on these bytes of the object, in order. Throws ``ContentUnreadable`` where that is a finding, and
     /// `couldNotLook`, with an ``HTTPFailure`` as its cause where the transfer broke off.
     ///
-    /// - Returns: S3's answer, whose status is 200 where all bytes came, whatever `start` was (S27); nil of a file.
+    /// - Returns: S3's answer, whose status is 200 where all bytes came, whatever was asked for (S27); nil of a file.
     func read(
-        _ key: ObjectKey, _ reading: ObjectReading, from start: Int64,
+        _ key: ObjectKey, _ reading: ObjectReading, _ range: Range<Int64>,
         receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void
     ) async throws -> HTTPResponse?
     /// Of objects in S3.
@@ -18,14 +18,14 @@ extension CopySource {
     var bucketReader: BucketReader? { nil }
 
     func read(
-        _ key: ObjectKey, _ reading: ObjectReading, from start: Int64,
+        _ key: ObjectKey, _ reading: ObjectReading, _ range: Range<Int64>,
         receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void
     ) async throws -> HTTPResponse? {
         guard let bucketReader else {
             throw DrillError(.couldNotLook, "objects of this kind cannot be copied", at: place)
         }
         return try await bucketReader.read(
-            key, reading, range: start > 0 ? start..<reading.sizeBytes : nil, checksums: true, receive: receive)
+            key, reading, range: range == 0..<reading.sizeBytes ? nil : range, checksums: true, receive: receive)
     }
 }
 
@@ -54,8 +54,8 @@ extension ContentDamage {
 protocol CopyDestination: Sendable {
     /// For a person, and for `MUSTER_OBJECTS`.
     var place: String { get }
-    /// How many objects are best copied at a time.
-    var concurrency: Int { get }
+    /// How many objects of that source are best copied at a time.
+    func concurrency(for source: any CopySource) -> Int
     /// Throws where there is no room for so many objects and bytes, before anything is copied.
     func prepare(objects: Int64, bytes: Int64) async throws
     /// Copies a present object, verified on the way. What is whole already is not fetched again.

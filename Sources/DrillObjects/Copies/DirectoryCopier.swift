@@ -21,6 +21,19 @@ struct DirectoryCopier: ObjectCopier {
         ]
     }
 
+    func expectedTraffic(of buckets: [BucketMeasure]) -> [ExpectedTraffic] {
+        buckets.filter(\.isRemote).map { bucket in
+            var totals = TrafficTotals()
+            totals[.get] = bucket.objects
+            totals.bytesReceived = bucket.bytes
+            return ExpectedTraffic(
+                "copy \(bucket.place) into scratch", totals, bucket.isWhole ? .atMost : .atLeast,
+                basis: bucket.isWhole ? nil : "A GET for each object, and its bytes.")
+        }
+    }
+
+    var readsAreFree: Bool { true }
+
     func withCopies(
         of stores: [String: any ObjectStore], in scratch: Scratch, progress: any ProgressSink,
         _ use: @escaping @Sendable (CopiedObjects) async throws -> Void

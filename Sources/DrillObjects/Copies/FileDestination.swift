@@ -15,7 +15,7 @@ struct FileDestination: CopyDestination {
     private static let blockBytes: Int64 = 4096
 
     let place: String
-    let concurrency: Int
+    private let concurrency: Int
     private let clock: any DrillClock
     private let manifest: CopyFile
 
@@ -30,6 +30,8 @@ struct FileDestination: CopyDestination {
     }
 
     var isLocal: Bool { true }
+
+    func concurrency(for source: any CopySource) -> Int { min(concurrency, source.preferredConcurrency) }
 
     func prepare(objects: Int64, bytes: Int64) async throws {
         var system = statvfs()

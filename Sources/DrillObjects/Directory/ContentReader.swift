@@ -18,36 +18,38 @@ struct ContentReader {
         _ reading: ObjectReading, _ algorithm: ChecksumAlgorithm, _ flag: CancellationFlag
     ) throws -> ContentReading {
         var hasher = ContentHasher(algorithm)
-        let end = try read(reading, from: 0, flag) { hasher.update($0) }
+        let end = try read(reading, 0..<reading.sizeBytes, flag) { hasher.update($0) }
         return ContentReading(sizeBytes: end, digest: hasher.digest)
     }
 
-    /// Hands on the bytes from `start` to the end, and returns where that is.
+    /// Hands on these bytes, and returns where they end.
     func read(
-        _ reading: ObjectReading, from start: Int64, _ flag: CancellationFlag,
+        _ reading: ObjectReading, _ range: Range<Int64>, _ flag: CancellationFlag,
         _ receive: (UnsafeRawBufferPointer) throws -> Void
     ) throws -> Int64 {
         do {
             let file = try open()
             let before = try file.status()
             guard before.size == reading.sizeBytes else { throw changed }
-            var offset = start
+            var offset = range.lowerBound
             // A small file needs no megabyte; the byte more shows one that grew.
-            let size = Int(max(4096, min(Int64(Self.bufferBytes), before.size - start + 1)))
+            let wanted = range.upperBound == before.size ? before.size + 1 : range.upperBound
+            let size = Int(max(4096, min(Int64(Self.bufferBytes), wanted - offset)))
             let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 4096)
             defer { buffer.deallocate() }
-            while true {
+            while offset < wanted {
                 try flag.check()
-                let count = try file.read(into: buffer, at: offset)
+                let space = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(Int64(size), wanted - offset))])
+                let count = try file.read(into: space, at: offset)
                 try receive(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
                 offset += Int64(count)
-                if count < buffer.count { break }
+                if count < space.count { break }
             }
             let after = try file.status()
             guard after.size == before.size, after.modified == before.modified, after.changed == before.changed else {
                 throw changed
             }
-            guard offset == before.size else {
+            guard offset == range.upperBound else {
                 throw ContentUnreadable(
                     reason: "its bytes end after \(offset) of \(before.size)", cause: .unknown)
             }

@@ -181,15 +181,15 @@ final class DirectoryStore: CopySource {
     }
 
     func read(
-        _ key: ObjectKey, _ reading: ObjectReading, from start: Int64,
+        _ key: ObjectKey, _ reading: ObjectReading, _ range: Range<Int64>,
         receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void
     ) async throws -> HTTPResponse? {
         let end = try await BlockingCalls.run { [self] flag in
-            try ContentReader(root: root, place: place, key: key).read(reading, from: start, flag, receive)
+            try ContentReader(root: root, place: place, key: key).read(reading, range, flag, receive)
         }
         observed.withLock {
-            if start == 0 { $0.filesRead += 1 }
-            $0.bytesRead += end - start
+            if range.lowerBound == 0 { $0.filesRead += 1 }
+            $0.bytesRead += end - range.lowerBound
         }
         return nil
     }

@@ -22,9 +22,7 @@ struct S3MarkerObjects: MarkerObjects {
         let credentials = CredentialChain(
             environment: environment, profile: settings.profile, region: settings.address.region)
         let client = settings.client(environment, credentials)
-        var call = S3Call(.putObject, key: settings.prefix + key.bytes)
-        call.body = content
-        call.headers = [("content-type", "text/plain; charset=utf-8")]
+        var call = S3Call(marker: settings.prefix + key.bytes, content)
         call.timeout = .seconds(60)
         do {
             let response = try await client.send(call)

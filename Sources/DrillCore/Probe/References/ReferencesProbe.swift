@@ -31,6 +31,32 @@ package struct ReferencesProbe: Probe {
         return sentences
     }
 
+    package func expectedTraffic(of buckets: [BucketMeasure], readsAreFree: Bool) -> [ExpectedTraffic] {
+        let asked = settings.buckets(of: buckets.map(\.bucket))
+        return buckets.filter { asked.contains($0.bucket) && $0.isRemote }.map { bucket in
+            let share: Double
+            let level: String
+            switch settings.content {
+            case .none: (share, level) = (0, "content: none")
+            case .all: (share, level) = (1, "content: all")
+            case .sample(let part): (share, level) = (part, "content: { sample: \(fixed(part * 100, 2))% }")
+            }
+            let objects = Int64((Double(bucket.objects) * share).rounded(.up))
+            let bytes = Int64((Double(bucket.bytes) * share).rounded(.up))
+            var totals = TrafficTotals()
+            if !readsAreFree {
+                totals[.get] = objects
+                totals.bytesReceived = bytes
+                // The store's own checksum is asked for beside bytes that are read, and beside a row's checksum.
+                totals[.head] = settings.checksum == nil ? objects : bucket.objects
+            }
+            return ExpectedTraffic(
+                "probe \(name) in \(bucket.place), \(level)", totals, bucket.isWhole ? .atMost : .atLeast,
+                basis: (bucket.isWhole ? "If rows name every object; and a" : "For each object that rows name; and a")
+                    + " HEAD for each of up to 10,000 keys that no listing names.")
+        }
+    }
+
     package func run(against set: RestoredSet) async throws -> ProbeOutcome {
         let ledger = FindingBuffer(sink: set.findings)
         let stream = try await set.database.references(settings.query)

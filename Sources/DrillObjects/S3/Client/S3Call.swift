@@ -1,4 +1,6 @@
+import Crypto
 import DrillCore
+import Foundation
 
 /// What a request asks of S3: what it is counted as, and what must be granted for it.
 enum S3Operation: String, Sendable, CaseIterable {
@@ -10,15 +12,38 @@ enum S3Operation: String, Sendable, CaseIterable {
     case bucketLocation = "GetBucketLocation"
     case bucketVersioning = "GetBucketVersioning"
     case bucketLifecycle = "GetBucketLifecycleConfiguration"
+    case objectLock = "GetObjectLockConfiguration"
+    case listMultipartUploads = "ListMultipartUploads"
+    // These write, and are sent only to a run's own scratch; `muster mark` puts its markers beside.
     case putObject = "PutObject"
+    case copyObject = "CopyObject"
+    case createMultipartUpload = "CreateMultipartUpload"
+    case uploadPart = "UploadPart"
+    case uploadPartCopy = "UploadPartCopy"
+    case completeMultipartUpload = "CompleteMultipartUpload"
+    case abortMultipartUpload = "AbortMultipartUpload"
+    case deleteObject = "DeleteObject"
+    case deleteObjects = "DeleteObjects"
+
+    /// The method of a writing request; nil for one that only reads.
+    fileprivate var writingMethod: HTTPRequest.Method? {
+        switch self {
+        case .putObject, .copyObject, .uploadPart, .uploadPartCopy: .put
+        case .createMultipartUpload, .completeMultipartUpload, .deleteObjects: .post
+        case .abortMultipartUpload, .deleteObject: .delete
+        default: nil
+        }
+    }
 
     /// What it is counted and paid as.
     var request: TrafficTotals.Request {
         switch self {
-        case .listObjects, .listVersions: .list
+        case .listObjects, .listVersions, .listMultipartUploads: .list
         case .headObject, .headBucket: .head
-        case .getObject, .bucketLocation, .bucketVersioning, .bucketLifecycle: .get
-        case .putObject: .write
+        case .getObject, .bucketLocation, .bucketVersioning, .bucketLifecycle, .objectLock: .get
+        case .putObject, .copyObject, .createMultipartUpload, .uploadPart, .uploadPartCopy, .completeMultipartUpload:
+            .write
+        case .abortMultipartUpload, .deleteObject, .deleteObjects: .delete
         }
     }
 
@@ -32,30 +57,90 @@ enum S3Operation: String, Sendable, CaseIterable {
         case .bucketLocation: "s3:GetBucketLocation"
         case .bucketVersioning: "s3:GetBucketVersioning"
         case .bucketLifecycle: "s3:GetLifecycleConfiguration"
-        case .putObject: "s3:PutObject"
+        case .objectLock: "s3:GetBucketObjectLockConfiguration"
+        case .listMultipartUploads: "s3:ListBucketMultipartUploads"
+        case .putObject, .createMultipartUpload, .uploadPart, .completeMultipartUpload: "s3:PutObject"
+        case .copyObject, .uploadPartCopy:
+            "s3:PutObject on the scratch bucket and s3:GetObject (s3:GetObjectVersion for versions) on the source"
+        case .abortMultipartUpload: "s3:AbortMultipartUpload"
+        case .deleteObject, .deleteObjects: "s3:DeleteObject and s3:DeleteObjectVersion"
         }
     }
 }
 
 /// One request to a bucket, before it is signed.
 struct S3Call: Sendable {
-    var operation: S3Operation
-    var method: HTTPRequest.Method = .get
+    let operation: S3Operation
+    let method: HTTPRequest.Method
     /// The full key, with the store's prefix; nil for the bucket itself.
-    var key: [UInt8]?
+    let key: [UInt8]?
     var query: [(name: String, value: [UInt8]?)] = []
     var headers: [(name: String, value: String)] = []
-    var body: [UInt8] = []
+    private(set) var body: [UInt8] = []
     var timeout: Duration = .seconds(300)
 
+    /// The only place that a writing request may be sent to; nil for one that only reads.
+    let scratch: ScratchPlace?
+
+    /// A request that only reads, whatever the operation.
     init(_ operation: S3Operation, key: [UInt8]? = nil, query: [(name: String, value: [UInt8]?)] = []) {
         self.operation = operation
         self.key = key
         self.query = query
-        switch operation {
-        case .headObject, .headBucket: method = .head
-        case .putObject: method = .put
-        default: break
+        method = operation == .headObject || operation == .headBucket ? .head : .get
+        scratch = nil
+    }
+
+    /// An object that `muster mark` puts into the production bucket.
+    init(marker key: [UInt8], _ content: [UInt8]) {
+        operation = .putObject
+        method = .put
+        self.key = key
+        headers = [("content-type", "text/plain; charset=utf-8")]
+        body = content
+        scratch = nil
+    }
+
+    /// A request that writes, to one key of a run's scratch. Throws where the key lies anywhere else.
+    init(
+        writing operation: S3Operation, to place: ScratchPlace, fullKey: [UInt8],
+        query: [(name: String, value: [UInt8]?)] = [], headers: [(name: String, value: String)] = [], body: [UInt8] = []
+    ) throws {
+        try Self.check(fullKey, place)
+        self.operation = operation
+        self.key = fullKey
+        self.query = query
+        self.headers = headers
+        self.body = body
+        method = operation.writingMethod ?? .get
+        scratch = place
+    }
+
+    /// A request that deletes these keys or versions, all of them in a run's scratch; at most 1,000.
+    init(deleting entries: [(key: [UInt8], version: [UInt8]?)], in place: ScratchPlace) throws {
+        var body = Array("<Delete><Quiet>true</Quiet>".utf8)
+        for entry in entries {
+            try Self.check(entry.key, place)
+            body += Array("<Object>".utf8)
+            XMLWriting.append("Key", entry.key, to: &body)
+            if let version = entry.version { XMLWriting.append("VersionId", version, to: &body) }
+            body += Array("</Object>".utf8)
+        }
+        body += Array("</Delete>".utf8)
+        operation = .deleteObjects
+        method = .post
+        key = nil
+        query = [("delete", nil)]
+        headers = [("content-md5", Data(Insecure.MD5.hash(data: body)).base64EncodedString())]
+        self.body = body
+        scratch = place
+    }
+
+    private static func check(_ key: [UInt8], _ place: ScratchPlace) throws {
+        guard key.starts(with: place.settings.prefix), key.count > place.settings.prefix.count else {
+            throw DrillError(
+                .couldNotLook, "\(printable(key)) is no key of this run's scratch, and nothing else is written to",
+                at: place.place)
         }
     }
 }
@@ -133,7 +218,7 @@ extension DrillError {
         case (_, "InvalidAccessKeyId"), (_, "SignatureDoesNotMatch"), (_, "InvalidToken"), (_, "ExpiredToken"):
             hints = ["The credentials were refused; those that are used need \(error.operation.permissions)."]
         case (_, "AccessDenied"), (403, _), (401, _):
-            let grantee = error.operation == .putObject ? "whoever writes there" : "the reader of the backup"
+            let grantee = error.operation.writingMethod != nil ? "whoever writes there" : "the reader of the backup"
             hints = ["Grant \(error.operation.permissions) to \(grantee)."]
         case (_, "PermanentRedirect"), (301, _), (307, _), (308, _), (302, _):
             hints = ["A redirect to another host is never followed: correct `endpoint` or `region`."]

@@ -70,14 +70,23 @@ final class S3Client: Sendable {
     private func perform(
         _ call: S3Call, _ exchange: (HTTPRequest) async throws -> HTTPResponse
     ) async throws -> HTTPResponse {
+        if let scratch = call.scratch, !scratch.isIn(address) {
+            throw DrillError(
+                .couldNotLook, "only \(scratch.place) is written to, and this is bucket \(address.bucket)",
+                at: scratch.place)
+        }
         var mayRefresh = true, mayCorrectClock = true, mayCorrectRegion = true
         while true {
             let keys = try await credentials.current()
             try traffic.admit(call.operation.request)
+            try traffic.sent(Int64(call.body.count))
             let response = try await exchange(signed(call, keys))
             note(call, response)
             try traffic.received(Int64(response.body.count))
-            if response.status == 200 || response.status == 206 { return response }
+            // 204 is the answer to a deletion.
+            if [200, 206].contains(response.status) || (call.scratch != nil && response.status == 204) {
+                return response
+            }
             let error = S3ServiceError(call.operation, response)
             if mayRefresh, Self.meansExpired(error, keys) {
                 mayRefresh = false

@@ -2,7 +2,7 @@ import DrillCore
 import Foundation
 
 /// `kind: s3`: a bucket or prefix as it is now, such as the target of `aws s3 sync s3://… s3://…`.
-struct S3Backup: ObjectBackup {
+struct S3Backup: ObjectBackup, BucketNaming {
     static let kind = "s3"
     static let shape = SettingsShape(
         "s3: a bucket or prefix as it is now, as a copy",
@@ -28,6 +28,8 @@ struct S3Backup: ObjectBackup {
     }
 
     var isKeptPerSet: Bool { path != nil }
+    /// With `path` the bucket is that of the sets, which the drill file names itself.
+    var buckets: [S3Settings] { (path == nil ? [settings] : []) + (origin.map { [$0] } ?? []) }
 
     /// With `path`, the bucket is that of the sets, and the keys are below the set's folder.
     private func settings(for set: BackupSet) throws -> S3Settings {
@@ -54,7 +56,23 @@ struct S3Backup: ObjectBackup {
 
     func plan(_ set: BackupSet) async throws -> [String] {
         let settings = try settings(for: set)
-        return try await BucketReader(settings, environment).plan(.objects, settings) + [S3Prices.sentence]
+        return try await BucketReader(settings, environment).plan(.objects, settings)
+    }
+
+    func measure(_ set: BackupSet) async throws -> BucketMeasure {
+        let settings = try settings(for: set)
+        let source = ListingSource(
+            BucketReader(settings, environment).client, .objects, prefix: settings.prefix, place: settings.place)
+        let page = try await source.page(ListingCursor())
+        var measure = BucketMeasure(bucket: bucket, place: settings.place, isRemote: true)
+        measure.objects = Int64(page.entries.count)
+        measure.entries = measure.objects
+        measure.bytes = page.entries.sizes.reduce(0, +)
+        measure.isWhole = page.next == nil
+        measure.isListed = settings.listing != .head
+        // Whether the set's objects are there is asked before anything else.
+        measure.fixed[.list] = 1
+        return measure
     }
 
     func open(_ set: BackupSet, recoveryPoint: Date?, in scratch: Scratch?) async throws -> any ObjectStore {
@@ -70,11 +88,4 @@ extension S3Settings {
         guard let own = try reader.settings("origin", SettingsShape("The live bucket.", fields)) else { return nil }
         return try S3Settings(own, bucket: try own.string("bucket") ?? bucket, environment)
     }
-}
-
-/// Amazon's list prices (us-east-1, S3 Standard), for an estimate and no more.
-enum S3Prices {
-    static let sentence =
-        "At Amazon's list prices (us-east-1, Standard) 1,000 LIST requests cost $0.005, 1,000 GET or HEAD requests $0.0004, and a GB sent "
-        + "out to the internet $0.09."
 }

@@ -2,7 +2,7 @@ import DrillCore
 import Foundation
 
 /// `kind: s3_versions`: a versioned bucket, each key at the version that was current at the recovery point.
-struct S3VersionsBackup: ObjectBackup {
+struct S3VersionsBackup: ObjectBackup, BucketNaming {
     static let kind = "s3_versions"
     static let shape = SettingsShape(
         "s3_versions: a versioned bucket at the recovery point",
@@ -38,6 +38,8 @@ struct S3VersionsBackup: ObjectBackup {
         min(span.components.seconds, 3_200_000_000) * 1_000_000 + span.components.attoseconds / 1_000_000_000_000
     }
 
+    var buckets: [S3Settings] { [settings] + (origin.map { [$0] } ?? []) }
+
     func examine(_ set: BackupSet) async throws -> ComponentState {
         let (status, notes) = try await BucketFacts(BucketReader(settings, environment)).versioning()
         guard status != .never else {
@@ -50,7 +52,28 @@ struct S3VersionsBackup: ObjectBackup {
     }
 
     func plan(_ set: BackupSet) async throws -> [String] {
-        try await BucketReader(settings, environment).plan(.versions, settings) + [S3Prices.sentence]
+        try await BucketReader(settings, environment).plan(.versions, settings)
+    }
+
+    func measure(_ set: BackupSet) async throws -> BucketMeasure {
+        let source = ListingSource(
+            BucketReader(settings, environment).client, .versions, prefix: settings.prefix, place: settings.place)
+        let page = try await source.page(ListingCursor())
+        var measure = BucketMeasure(bucket: bucket, place: settings.place, isRemote: true)
+        measure.entries = Int64(page.entries.count)
+        var start = 0
+        while start < page.entries.count {
+            let end = page.entries.endOfKey(from: start)
+            measure.objects += 1
+            // Which version is the one of the recovery point is not known yet: the largest.
+            measure.bytes += page.entries.sizes[start..<end].max() ?? 0
+            start = end
+        }
+        measure.isWhole = page.next == nil
+        measure.isListed = settings.listing != .head
+        // Versioning, asked for twice, and lifecycle rules.
+        measure.fixed[.get] = 3
+        return measure
     }
 
     func open(_ set: BackupSet, recoveryPoint: Date?, in scratch: Scratch?) async throws -> any ObjectStore {

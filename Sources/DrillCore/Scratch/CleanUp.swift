@@ -1,8 +1,6 @@
-import DrillCore
-
 /// Runs `body`, then `cleanUp` in a task of its own, which the end of the run does not cancel. What `cleanUp` throws is thrown
 /// only where `body` threw nothing; else it becomes a hint of the first error.
-func withCleanUp<Result: Sendable>(
+package func withCleanUp<Result: Sendable>(
     _ body: () async throws -> Result, cleanUp: @escaping @Sendable () async throws -> Void
 ) async throws -> Result {
     let outcome: Swift.Result<Result, any Error>
