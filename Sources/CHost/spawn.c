@@ -1,11 +1,11 @@
 #define _GNU_SOURCE
 #include "CHost.h"
+#include "seal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -131,6 +131,11 @@ static void run_child(const struct host_child *child, pid_t parent, int report) 
     if (become_user(child) != 0) goto failed;
     step = HOST_STEP_DIRECTORY;
     if (child->directory && chdir(child->directory) != 0) goto failed;
+    step = HOST_STEP_CONNECTIONS;
+    if (child->seals_connections) {
+        scope_signals();
+        if (seal_connections() != 0) goto failed;
+    }
     step = HOST_STEP_EXECUTE;
     // After the change of user, which clears it. The parent may have gone before it was set.
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) goto failed;
@@ -188,31 +193,29 @@ int host_has_ended(pid_t pid) {
     return waitid(P_PID, (id_t)pid, &information, WEXITED | WNOHANG | WNOWAIT) == 0 && information.si_pid == pid;
 }
 
-static void run_connect(const struct host_child *child, unsigned short port, int report) {
+static void run_connect(const struct host_child *child, const struct sockaddr *address, socklen_t length, int report) {
     struct failure answer = {HOST_STEP_NETWORK, 0};
     if (seal_network(child) != 0) {
         answer.error = errno;
+    } else if (child->seals_connections && seal_connections() != 0) {
+        answer.step = HOST_STEP_CONNECTIONS;
+        answer.error = errno;
     } else {
-        struct sockaddr_in address;
-        memset(&address, 0, sizeof address);
-        address.sin_family = AF_INET;
-        address.sin_port = htons(port);
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int descriptor = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
         answer.step = HOST_STEP_NONE;
-        answer.error = descriptor >= 0 && connect(descriptor, (struct sockaddr *)&address, sizeof address) == 0;
+        answer.error = descriptor >= 0 && connect(descriptor, address, length) == 0;
     }
     ssize_t ignored = write(report, &answer, sizeof answer);
     (void)ignored;
     _exit(0);
 }
 
-int host_reaches_loopback(const struct host_child *child, unsigned short port, int *failed_step) {
+int host_reaches(const struct host_child *child, const struct sockaddr *address, socklen_t length, int *failed_step) {
     int report[2];
     *failed_step = HOST_STEP_FORK;
     if (host_pipe(report) != 0) return -1;
     pid_t pid = fork();
-    if (pid == 0) run_connect(child, port, report[1]);
+    if (pid == 0) run_connect(child, address, length, report[1]);
     int error = errno;
     close(report[1]);
     struct failure answer;

@@ -3,6 +3,7 @@
 #define MUSTER_CHOST_H
 
 #include <stddef.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 enum host_network { HOST_NETWORK_SHARED, HOST_NETWORK_SEALED, HOST_NETWORK_SEALED_IN_USER_NAMESPACE };
@@ -10,7 +11,7 @@ enum host_network { HOST_NETWORK_SHARED, HOST_NETWORK_SEALED, HOST_NETWORK_SEALE
 // Which call in the child failed, for the message.
 enum host_step {
     HOST_STEP_NONE, HOST_STEP_FORK, HOST_STEP_DESCRIPTORS, HOST_STEP_NETWORK, HOST_STEP_USER, HOST_STEP_DIRECTORY,
-    HOST_STEP_EXECUTE
+    HOST_STEP_CONNECTIONS, HOST_STEP_EXECUTE
 };
 
 struct host_child {
@@ -28,6 +29,8 @@ struct host_child {
     // What HOST_NETWORK_SEALED_IN_USER_NAMESPACE writes to /proc/self/uid_map and gid_map.
     const char *user_map;
     const char *group_map;
+    // Whether it and all that it starts may connect nowhere and send to no address, whatever the network.
+    int seals_connections;
 };
 
 // Starts a child in a process group of its own, with the three descriptors and no other, signals at their defaults, and
@@ -42,8 +45,9 @@ int host_set_nonblocking(int descriptor);
 int host_process_descriptor(pid_t pid);
 // Whether the child has ended; it stays a zombie, so its pid and process group still name it.
 int host_has_ended(pid_t pid);
-// Whether a child in that kind of network reaches a TCP port of 127.0.0.1: 1 yes, 0 no, -1 with errno and the step that failed.
-int host_reaches_loopback(const struct host_child *child, unsigned short port, int *failed_step);
+// Whether a child sealed like that one reaches a stream socket at that address: 1 yes, 0 no, -1 with errno and the step that
+// failed.
+int host_reaches(const struct host_child *child, const struct sockaddr *address, socklen_t length, int *failed_step);
 // No core dumps of this process and no ptrace by others of the same user (X1).
 int host_hide_memory(void);
 

@@ -15,7 +15,8 @@ package struct Command: Sendable {
     }
     package enum Network: Sendable {
         case shared
-        /// In a network namespace without any route, where this machine's kernel allows one; see ``ProcessLauncher/canSeal``.
+        /// In a network namespace without any route, and refused every connection, also to Unix sockets, as far as this machine's
+        /// kernel allows; see ``ProcessLauncher/canSeal``.
         case sealed
     }
 

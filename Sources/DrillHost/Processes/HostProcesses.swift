@@ -38,7 +38,7 @@ package struct HostProcesses: ProcessLauncher {
         locate(executable, path: variables["PATH"] ?? Self.standardPath, directory: nil)
     }
 
-    package func canSeal() async -> SealState { await seal.outcome() }
+    package func canSeal() async -> SealState { await seal.outcome().state }
 
     private func launch(_ command: Command) async throws -> Launch {
         var environment = command.environment
@@ -57,11 +57,13 @@ package struct HostProcesses: ProcessLauncher {
                 .couldNotLook, "no program \(command.executable) is there to run",
                 hints: ["Install it, or add its directory to PATH."])
         }
-        let isSealed = command.network == .sealed ? await canSeal() == .sealed : false
+        // What this machine can do is done, also where it is not all.
+        let seal = command.network == .sealed ? await self.seal.outcome() : SealTrial.Outcome()
         return Launch(
             path: path, arguments: [command.executable] + command.arguments,
             environment: environment.map { "\($0)=\($1)" }.sorted(), directory: command.workingDirectory,
-            user: command.user, groups: try command.user?.groups() ?? [], network: isSealed ? .sealing : .shared)
+            user: command.user, groups: try command.user?.groups() ?? [],
+            network: seal.isolatesNetwork ? .sealing : .shared, sealsConnections: seal.refusesConnections)
     }
 
     /// - Parameter directory: Where a relative path with a slash starts; nil is this process's working directory.

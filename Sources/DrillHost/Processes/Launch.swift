@@ -31,6 +31,8 @@ struct Launch: Sendable {
     var user: OSUser?
     var groups: [gid_t] = []
     var network: Network
+    /// Whether it and all that it starts may connect nowhere.
+    var sealsConnections = false
 
     /// Starts the program. To be called on a thread that lives as long as the child and blocks all signals.
     /// - Throws: `couldNotLook`, naming the step that failed.
@@ -69,6 +71,7 @@ struct Launch: Sendable {
                         child.network = network.code
                         child.user_map = UnsafePointer(texts[2])
                         child.group_map = UnsafePointer(texts[3])
+                        child.seals_connections = sealsConnections ? 1 : 0
                         return try body(&child)
                     }
                 }
@@ -79,7 +82,7 @@ struct Launch: Sendable {
     private func failure(step: Int32, code: Int32) -> DrillError {
         let reason = errorText(code)
         switch UInt32(bitPattern: step) {
-        case HOST_STEP_NETWORK.rawValue:
+        case HOST_STEP_NETWORK.rawValue, HOST_STEP_CONNECTIONS.rawValue:
             return DrillError(.couldNotLook, "cannot seal the network of \(path): \(reason)")
         case HOST_STEP_USER.rawValue:
             return DrillError(

@@ -34,8 +34,9 @@ struct FileSeal: Sendable {
     func sealing(_ command: Command, writable folders: [String]) -> Command {
         var sealed = command
         sealed.executable = tools["unshare"] ?? "unshare"
+        // Without --ipc, shared memory of another server of the same OS user would be within reach.
         sealed.arguments =
-            ["--mount", "--propagation", "private", "--", tools["sh"] ?? "sh", "-c", Self.script, "sh"]
+            ["--mount", "--ipc", "--propagation", "private", "--", tools["sh"] ?? "sh", "-c", Self.script, "sh"]
             + [tools["setpriv"] ?? "setpriv", String(account.userID), String(account.groupID), String(folders.count)]
             + folders + [command.executable] + command.arguments
         sealed.user = nil
@@ -57,7 +58,8 @@ struct FileSeal: Sendable {
         }
         let seal = FileSeal(tools: tools, account: user)
         let test = "test -w \"$1\" && ! test -w /tmp && ! test -w /var/tmp && ! test -w /dev/shm"
-        let trial = Command(tools["sh"] ?? "sh", ["-c", test, "sh", folder])
+        var trial = Command(tools["sh"] ?? "sh", ["-c", test, "sh", folder])
+        trial.network = .sealed
         let result = try await environment.processes.run(seal.sealing(trial, writable: [folder]))
         if result.succeeded { return (seal, "") }
         let words = result.errorText.split(whereSeparator: \.isNewline).first.map(String.init)

@@ -11,6 +11,7 @@ struct ProbeRole: Sendable {
         guard host.server != nil else {
             return (nil, ["Probes read as `\(host.administration["user"] ?? "")`, in read-only sessions."])
         }
+        let notes = try await StoredSettings(host: host).clear()
         var name = "muster_probe"
         while roles.contains(name) { name += "_" }
         let role = quotedIdentifier(name)
@@ -23,7 +24,7 @@ struct ProbeRole: Sendable {
                 try await grantEach(to: role, connection)
             }
         }
-        return (name, [])
+        return (name, notes)
     }
 
     /// Servers before 14 have no pg_read_all_data.

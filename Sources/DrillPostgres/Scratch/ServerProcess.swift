@@ -46,6 +46,10 @@ struct ServerProcess: Sendable {
         command.user = plan.account.user
         command.network = .sealed
         command.workingDirectory = plan.dataDirectory
+        // What a function of the backup connects with must not be what lies in the OS user's home (P27).
+        command.environment = [
+            "HOME": plan.folder, "PGPASSFILE": "/dev/null", "PGSERVICEFILE": "/dev/null", "PGSYSCONFDIR": plan.folder,
+        ]
         var notes: [String] = []
         let (seal, reason) = try await FileSeal.find(
             account: plan.account, folder: plan.folder, environment: environment)
@@ -62,7 +66,7 @@ struct ServerProcess: Sendable {
             process: process, environment: environment, dataDirectory: plan.dataDirectory, logPath: logPath,
             parameters: PostgresParameters([
                 "host": plan.settings.socketDirectory, "port": "5432", "user": plan.superuser,
-                "dbname": plan.database,
+                "dbname": plan.database, "options": StoredSettings.sessionOptions,
             ]), notes: notes)
         do {
             try await server.waitUntilReady(patience: plan.patience)
@@ -78,6 +82,7 @@ struct ServerProcess: Sendable {
         let clock = environment.clock
         let deadline = clock.monotonicSeconds() + patience / .seconds(1)
         var lastWords = ""
+        var hints: [String] = []
         // Each attempt is a line in the server's log, and a recovery may take hours.
         var pause = Duration.milliseconds(25)
         while clock.monotonicSeconds() < deadline {
@@ -89,14 +94,32 @@ struct ServerProcess: Sendable {
             } catch {
                 if error.kind == .interrupted { throw CancellationError() }
                 lastWords = error.message
-                // A restored cluster has the roles that it had: waiting makes none.
-                if lastWords.contains("role \"") && lastWords.contains("does not exist") { break }
+                // A server that is up and refuses will refuse again: a restored cluster has the roles and locales that it had.
+                if lastWords.contains("FATAL:"), !lastWords.contains("the database system is ") {
+                    hints = Self.advice(lastWords)
+                    break
+                }
             }
             try await clock.sleep(for: pause)
             pause = min(pause * 21 / 20, .milliseconds(500))
         }
         throw DrillError(
-            .couldNotLook, "the scratch server takes no connections: \(lastWords)", at: dataDirectory, hints: logTail())
+            .couldNotLook, "the scratch server takes no connections: \(lastWords)", at: dataDirectory,
+            hints: hints + logTail())
+    }
+
+    /// What to do where the server refuses every session.
+    private static func advice(_ words: String) -> [String] {
+        if words.contains("role \""), words.contains("does not exist") || words.contains("not permitted to log in") {
+            return ["Name a superuser of the backed-up cluster who may log in: `superuser:`."]
+        }
+        if words.contains("incompatible with operating system") {
+            return [
+                "The databases have a locale that this machine lacks (P22): generate it (`dpkg-reconfigure locales`, "
+                    + "`apt-get install locales-all`)."
+            ]
+        }
+        return []
     }
 
     /// Throws where the server has ended on its own, with its last words.

@@ -59,6 +59,9 @@ struct ServerSettings: Sendable {
     /// In the order of the command line, where a later one wins.
     var all: [(name: String, value: String)] { speed + extra + sealing + candour }
 
+    /// Libraries whose background workers run jobs or talk to other servers (P27).
+    private static let actingAlone: Set<String> = ["pg_cron", "pg_net", "pg_partman_bgw", "pglogical", "bdr", "spock"]
+
     /// The drill file's map, refused where it names a setting that seals the server off.
     static func extra(_ reader: SettingsReader?) throws -> [(name: String, value: String)] {
         guard let reader, let map = try reader.map("settings") else { return [] }
@@ -78,6 +81,13 @@ struct ServerSettings: Sendable {
                 throw reader.error(
                     "settings",
                     "`\(name)` cannot be changed: it keeps the scratch server sealed off, or would hide damage")
+            }
+            let libraries = value.split { $0 == "," || $0 == " " }.map { $0.lowercased() }
+            if name.lowercased() == "shared_preload_libraries", let live = libraries.first(where: actingAlone.contains)
+            {
+                throw reader.error(
+                    "settings", "`\(live)` acts on its own once it is loaded, and a restored copy must not",
+                    hints: ["Its tables can be probed without it."])
             }
             return (name, value)
         }
