@@ -37,30 +37,40 @@ struct DrillRun: Sendable {
             return (all, "\(all.count) candidates in \(catalog.place)")
         }
         for (index, candidate) in sets.enumerated() where options.setID.map({ $0 == candidate.id }) ?? true {
-            let set = try await catalog.examined(candidate)
-            await conclusion.note(set.notes.map { "Set \(set.id): \($0)" })
-            switch set.state {
-            case .passedOver(let reason), .beingWritten(let reason):
-                if options.setID != nil {
-                    try await restoreFailed(set, reason, conclusion)
-                } else {
-                    await conclusion.note(["Set \(set.id) was passed over. \(reason)"])
-                    progress.note("set \(set.id) passed over: \(reason)")
-                }
-                continue
-            case .unusable(let reason):
-                try await restoreFailed(set, reason, conclusion)
-            case .usable:
-                do {
-                    try await drillOne(set, olderThan: Array(sets[(index + 1)...]), conclusion)
-                    return
-                } catch let error as DrillError where error.code == .backupUnusable {
-                    try await restoreFailed(set, error.description, conclusion)
-                }
+            let isLast = try await withVolume(of: candidate, conclusion) {
+                try await drillCandidate(candidate, olderThan: Array(sets[(index + 1)...]), conclusion)
             }
-            if !drill.backup.fallBack || options.setID != nil { return }
+            if isLast { return }
         }
         if await !conclusion.hasRestoreFinding { try await noUsableSet(sets, conclusion) }
+    }
+
+    /// - Returns: Whether no other candidate is to be tried.
+    private func drillCandidate(
+        _ candidate: BackupSet, olderThan older: [BackupSet], _ conclusion: Conclusion
+    ) async throws -> Bool {
+        let set = try await drill.backup.catalog.examined(candidate)
+        await conclusion.note(set.notes.map { "Set \(set.id): \($0)" })
+        switch set.state {
+        case .passedOver(let reason), .beingWritten(let reason):
+            if options.setID != nil {
+                try await restoreFailed(set, reason, conclusion)
+            } else {
+                await conclusion.note(["Set \(set.id) was passed over. \(reason)"])
+                progress.note("set \(set.id) passed over: \(reason)")
+            }
+            return false
+        case .unusable(let reason):
+            try await restoreFailed(set, reason, conclusion)
+        case .usable:
+            do {
+                try await drillOne(set, olderThan: older, conclusion)
+                return true
+            } catch let error as DrillError where error.code == .backupUnusable {
+                try await restoreFailed(set, error.description, conclusion)
+            }
+        }
+        return !drill.backup.fallBack || options.setID != nil
     }
 
     private func restoreFailed(_ set: BackupSet, _ reason: String, _ conclusion: Conclusion) async throws {
@@ -288,7 +298,7 @@ struct DrillRun: Sendable {
         }.value
     }
 
-    private func phase<Result: Sendable>(
+    func phase<Result: Sendable>(
         _ name: String, _ body: () async throws -> (Result, detail: String)
     ) async throws -> Result {
         let beganAt = environment.clock.now()

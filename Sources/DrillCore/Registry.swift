@@ -48,5 +48,6 @@ package struct Registry: Sendable {
 package func registerCoreParts(_ registry: inout Registry) {
     registry.register(ReferencesProbe.self)
     registry.register(CommandProbe.self)
+    registry.register(VolumeRemover.self)
     registry.register(scratchObjects: "view", SettingsShape("view: nothing is copied", []))
 }

@@ -66,7 +66,8 @@ extension DrillRun {
         _ older: [BackupSet], in scratch: Scratch, _ conclusion: Conclusion
     ) async -> [OlderCopy] {
         let backups = drill.backup.objects.filter(\.isKeptPerSet)
-        guard !backups.isEmpty else { return [] }
+        // Older volumes are not mounted, which may take long, for what is only evidence.
+        guard !backups.isEmpty, drill.backup.hooks == nil else { return [] }
         var copies: [OlderCopy] = []
         for candidate in older.prefix(10) {
             guard copies.count < 3 else { break }

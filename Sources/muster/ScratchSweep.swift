@@ -29,7 +29,9 @@ struct ScratchSweep {
         let deadRuns = Set(dead.values.map(\.runID))
         // Servers and databases before the directories that they use: the ledger's order turned round.
         for leftover in items.reversed() where leftover.item.kind != "directory" {
-            guard leftover.runFinished || deadRuns.contains(leftover.runID) else { continue }
+            guard
+                leftover.runFinished || deadRuns.contains(leftover.runID) || VolumeRemover.ownerIsGone(leftover.item)
+            else { continue }
             await remove(leftover, ledger, &swept)
         }
         for (path, leftover) in dead.sorted(by: { $0.key < $1.key }) {
@@ -57,15 +59,16 @@ struct ScratchSweep {
 
     private func remove(_ leftover: LeftoverItem, _ ledger: SQLiteLedger?, _ swept: inout Swept) async {
         guard let type = workplace.registry.removers[leftover.item.kind] else { return }
+        let name = VolumeRemover.name(of: leftover.item) ?? "\(leftover.item.kind) \(leftover.item.locator)"
         do {
             try await type.init(environment: workplace.environment).remove(leftover.item, ofRun: leftover.runID)
             try await ledger?.markRemoved(leftover)
-            swept.lines.append("removed \(leftover.item.kind) \(leftover.item.locator), of run \(leftover.runID)")
+            swept.lines.append("removed \(name), of run \(leftover.runID)")
         } catch {
             swept.failed = true
             swept.stuckRuns.insert(leftover.runID)
             swept.lines.append(
-                "could not remove \(leftover.item.kind) \(leftover.item.locator): \(DrillError(wrapping: error))")
+                "could not remove \(name): \(DrillError(wrapping: error))")
         }
     }
 }

@@ -2,6 +2,10 @@ import Foundation
 
 /// Sets that are folders below `backup.sets`, one a backup, dated by their own names.
 package struct FolderCatalog: BackupCatalog {
+    /// Names of sets from elsewhere than the folder, which may not even be there yet.
+    package typealias Listing = @Sendable () async throws -> [String]
+
+    private let listing: Listing?
     private let folder: any BackupFolder
     private let name: SetName
     private let examiner: SetExaminer
@@ -11,17 +15,18 @@ package struct FolderCatalog: BackupCatalog {
 
     package init(
         folder: any BackupFolder, name: SetName, database: any Restorer, objects: [any ObjectBackup],
-        target: RecoveryTarget, settle: Duration, clock: any DrillClock
+        target: RecoveryTarget, settle: Duration, clock: any DrillClock, listing: Listing? = nil
     ) {
         self.init(
             folder: folder, name: name, examiner: SetExaminer(database: database, objects: objects), target: target,
-            settle: settle, clock: clock)
+            settle: settle, clock: clock, listing: listing)
     }
 
     init(
         folder: any BackupFolder, name: SetName, examiner: SetExaminer, target: RecoveryTarget, settle: Duration,
-        clock: any DrillClock
+        clock: any DrillClock, listing: Listing? = nil
     ) {
+        self.listing = listing
         self.folder = folder
         self.name = name
         self.examiner = examiner
@@ -35,25 +40,13 @@ package struct FolderCatalog: BackupCatalog {
     private var rules: SetRules { SetRules(now: clock.now(), settle: settle, target: target) }
 
     package func candidates() async throws -> [BackupSet] {
-        let hint =
-            "Look at `backup.sets` in the drill file, and whether this user may read that place (is it mounted?)."
         let names: [String]
         var kinds: [String: FolderEntry.Kind] = [:]
-        do {
-            guard let entry = try await folder.entry("") else {
-                throw DrillError(.couldNotLook, "there is no such directory", at: place, hints: [hint])
-            }
-            guard entry.kind == .directory else {
-                throw DrillError(.couldNotLook, "this is not a directory", at: place, hints: [hint])
-            }
-            names = try await folder.names(in: "")
-            for name in names where self.name.instant(of: name) != nil {
-                kinds[name] = try await folder.entry(name)?.kind
-            }
-        } catch {
-            var error = DrillError(wrapping: error, at: place)
-            if error.code == .couldNotLook, error.hints.isEmpty { error.hints = [hint] }
-            throw error
+        if let listing {
+            names = try await listing()
+            for name in names { kinds[name] = .directory }
+        } else {
+            (names, kinds) = try await namesInFolder()
         }
         let rules = self.rules
         return rules.ordered(
@@ -63,6 +56,29 @@ package struct FolderCatalog: BackupCatalog {
                     id: name, time: time, place: folder.folder(name).place, folder: folder.folder(name),
                     state: rules.state(time: time, kind: kinds[name], pattern: self.name.pattern))
             })
+    }
+
+    private func namesInFolder() async throws -> ([String], [String: FolderEntry.Kind]) {
+        let hint =
+            "Look at `backup.sets` in the drill file, and whether this user may read that place (is it mounted?)."
+        do {
+            guard let entry = try await folder.entry("") else {
+                throw DrillError(.couldNotLook, "there is no such directory", at: place, hints: [hint])
+            }
+            guard entry.kind == .directory else {
+                throw DrillError(.couldNotLook, "this is not a directory", at: place, hints: [hint])
+            }
+            let names = try await folder.names(in: "")
+            var kinds: [String: FolderEntry.Kind] = [:]
+            for name in names where self.name.instant(of: name) != nil {
+                kinds[name] = try await folder.entry(name)?.kind
+            }
+            return (names, kinds)
+        } catch {
+            var error = DrillError(wrapping: error, at: place)
+            if error.code == .couldNotLook, error.hints.isEmpty { error.hints = [hint] }
+            throw error
+        }
     }
 
     package func examined(_ set: BackupSet) async throws -> BackupSet {

@@ -51,10 +51,12 @@ package struct BackupSettings: Sendable {
     package var database: any Restorer
     package var objects: [any ObjectBackup]
     package var catalog: any BackupCatalog
+    /// Make the volume of a set appear and disappear; nil where sets are simply there.
+    package var hooks: VolumeHooks?
 
     package init(
         target: RecoveryTarget, fallBack: Bool, settle: Duration, database: any Restorer, objects: [any ObjectBackup],
-        catalog: any BackupCatalog
+        catalog: any BackupCatalog, hooks: VolumeHooks? = nil
     ) {
         self.target = target
         self.fallBack = fallBack
@@ -62,6 +64,7 @@ package struct BackupSettings: Sendable {
         self.database = database
         self.objects = objects
         self.catalog = catalog
+        self.hooks = hooks
     }
 }
 

@@ -211,11 +211,16 @@ package struct DrillFileLoader: Sendable {
             objects.append(try type.init(bucket: bucket, part, context))
         }
         let settle = try own.duration("settle") ?? .seconds(600)
-        let catalog = try self.catalog(own, source, database, objects, target, settle)
+        let files = self.files
+        let hooks = try own.settings("hooks", VolumeHooks.shape).map {
+            try VolumeHooks($0, isFile: { files.isFile($0) })
+        }
+        let listed = try self.catalog(own, source, database, objects, target, settle, hooks)
+        let catalog: any BackupCatalog = hooks == nil ? listed : UnmountedCatalog(catalog: listed)
         return Backup(
             settings: BackupSettings(
                 target: target, fallBack: try own.bool("fall_back") ?? true, settle: settle, database: database,
-                objects: objects, catalog: catalog),
+                objects: objects, catalog: catalog, hooks: hooks),
             authorities: authorities)
     }
 
@@ -245,14 +250,17 @@ package struct DrillFileLoader: Sendable {
 
     private func catalog(
         _ reader: SettingsReader, _ source: DrillFileSource, _ database: any Restorer, _ objects: [any ObjectBackup],
-        _ target: RecoveryTarget, _ settle: Duration
+        _ target: RecoveryTarget, _ settle: Duration, _ hooks: VolumeHooks?
     ) throws -> any BackupCatalog {
         if let own = try database.catalog() {
-            if reader.has("sets") { throw reader.error("sets", "this database kind has a catalog of its own") }
+            for key in ["sets", "hooks"] where reader.has(key) {
+                throw reader.error(key, "this database kind has a catalog of its own")
+            }
             return own
         }
         guard let sets = try reader.string("sets") else {
             if reader.has("named") { throw reader.error("named", "means nothing without `sets`") }
+            if hooks?.list != nil { throw reader.error("hooks", "`list` means nothing without `sets`") }
             return FixedCatalog(database: database, objects: objects, place: source.path)
         }
         let pattern = try reader.requiredString("named")
@@ -262,7 +270,10 @@ package struct DrillFileLoader: Sendable {
                 "sets", "cannot read sets from `\(scheme)://`", hints: ["A directory or s3://bucket/prefix."])
         }
         let location = scheme == "file" ? source.absolute(sets) : sets
-        if scheme == "file", !files.isDirectory(location) {
+        if scheme != "file", database.strategy == "snapshot" {
+            throw reader.error("sets", "a snapshot of a data directory is a directory of this machine, not a bucket's")
+        }
+        if scheme == "file", hooks?.list == nil, !files.isDirectory(location) {
             throw reader.error("sets", "there is no directory `\(sets)`", hints: ["Is the volume mounted?"])
         }
         let name: SetName
@@ -271,11 +282,16 @@ package struct DrillFileLoader: Sendable {
         } catch {
             throw reader.error("named", DrillError(wrapping: error).what)
         }
+        let environment = self.environment
+        let listing = hooks.flatMap { hooks -> FolderCatalog.Listing? in
+            guard hooks.list != nil else { return nil }
+            return { try await hooks.names(environment) }
+        }
         return FolderCatalog(
             folder: try folderKind.open(location, settings: nil, environment: environment), name: name,
             database: database,
             objects: objects,
-            target: target, settle: settle, clock: environment.clock)
+            target: target, settle: settle, clock: environment.clock, listing: listing)
     }
 
     /// `host` or `host:port` of an endpoint URL, without the scheme's own port.
@@ -323,6 +339,9 @@ package struct DrillFileLoader: Sendable {
                 throw reader.error("markers", "is a probe of its own; name the other probe `markers` otherwise")
             }
             probes.append(try MarkersProbe(name: MarkersProbe.kind, markers, context))
+        }
+        for required in backup.settings.database.requiredProbes where !probes.contains(where: required.isMet) {
+            probes.append(required.probe(beside: probes))
         }
         return probes
     }

@@ -43,6 +43,9 @@ package enum DrillFileShape {
             SettingsField(
                 "settle", .duration,
                 "An incomplete set whose newest file is younger is still being written. Default: 10m."),
+            SettingsField(
+                "hooks", .settings(VolumeHooks.shape),
+                "Commands of your own that make a set's volume appear and disappear."),
             SettingsField("database", .kinded(.database, common: []), required: true, "The database backup."),
             SettingsField(
                 "objects", .list(.kinded(.objects, common: [bucket])),

@@ -10,6 +10,8 @@ package protocol Restorer: Sendable {
 
     /// `maintenance_window`, `point_in_time`, `snapshot` or `restored`, for the ledger.
     var strategy: String { get }
+    /// Probes that a drill of this kind always needs; each is added where the drill file has none that does.
+    var requiredProbes: [RequiredProbe] { get }
     /// The tool's own catalog; nil where sets are folders below `backup.sets` or where there is one fixed set.
     func catalog() throws -> (any BackupCatalog)?
     /// Looks without restoring: is it there, is it whole as far as can be told cheaply, when was it taken?
@@ -22,6 +24,10 @@ package protocol Restorer: Sendable {
         _ set: BackupSet, to target: RecoveryTarget, in scratch: Scratch?, progress: any ProgressSink,
         _ use: @Sendable (Restored) async throws -> Result
     ) async throws -> Result
+}
+
+extension Restorer {
+    package var requiredProbes: [RequiredProbe] { [] }
 }
 
 /// What a restorer made.

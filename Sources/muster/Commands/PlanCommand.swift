@@ -54,8 +54,15 @@ struct PlanCommand: AsyncParsableCommand {
     }
 
     private func steps(_ drill: Drill, _ taken: BackupSet) async throws -> [String] {
-        var lines = block("database", try await drill.backup.database.plan(taken))
-        for objects in drill.backup.objects { lines += block("objects", try await objects.plan(taken)) }
+        var lines: [String] = []
+        if let hooks = drill.backup.hooks {
+            lines += block("volume", hooks.plan(taken))
+        } else {
+            lines += block("database", try await drill.backup.database.plan(taken))
+        }
+        for objects in drill.backup.objects where drill.backup.hooks == nil || !objects.isKeptPerSet {
+            lines += block("objects", try await objects.plan(taken))
+        }
         lines += block(
             "scratch",
             ["\(drill.scratch.directory)/muster-<run id>, kept: \(drill.scratch.keep.rawValue)."]
