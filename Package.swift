@@ -38,6 +38,7 @@ let package = Package(
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CLibCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CLinuxFiles"),
+        .systemLibrary(name: "CDataFiles"),
         .target(name: "CHost"),
         .target(
             name: "DrillCore",
@@ -45,7 +46,7 @@ let package = Package(
                 .product(name: "Yams", package: "Yams"), crypto,
             ], swiftSettings: strict),
         part("DrillHost", ["CHost", "CLibCurl"]),
-        part("DrillPostgres", ["CLibPQ"]),
+        part("DrillPostgres", ["CLibPQ", "CDataFiles"]),
         part("DrillObjects", [crypto, "CLinuxFiles"]),
         part(
             "DrillReports",

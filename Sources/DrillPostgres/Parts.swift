@@ -12,6 +12,7 @@ package func registerPostgresParts(_ registry: inout Registry) {
     registry.register(ToolRestorer<PgBackRest>.self)
     registry.register(ToolRestorer<Barman>.self)
     registry.register(ToolRestorer<WalG>.self)
+    registry.register(SnapshotRestorer.self)
     registry.register(scratchDatabase: "cluster", ScratchCluster.shape)
     registry.register(scratchDatabase: "database", ScratchDatabase.shape)
     registry.register(ServerRemover.self)

@@ -16,7 +16,8 @@ say() { printf 'install: %s\n' "$*" >&2; }
 packages_of() {
     case $1 in
         build) echo libpq-dev libcurl4-openssl-dev libsqlite3-dev pkg-config ;;
-        postgres) echo postgresql postgresql-contrib ;;
+        # pg_cron is one of the live wires that a restored server must not follow.
+        postgres) echo postgresql postgresql-contrib postgresql-15-cron ;;
         s3) echo ceph-mon ceph-osd ceph-mgr radosgw ceph-common curl openssl ;;
         tools) echo libxml2-utils sqlite3 strace zstd lz4 pgbackrest barman ;;
         html) echo chromium ;;

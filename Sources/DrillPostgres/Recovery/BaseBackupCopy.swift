@@ -86,7 +86,6 @@ struct BaseBackupCopy: Sendable {
         }
         try DataDirectoryCopy.requireSpace(bytes, in: scratch.directory)
         try await copier.copy(directory, to: dataDirectory)
-        for socket in tree.sockets { try copier.remove("\(dataDirectory)/\(socket)") }
         for source in sources {
             try account.makeFolder(tablespace(source.number))
             try await copier.copy(source.directory, to: tablespace(source.number))

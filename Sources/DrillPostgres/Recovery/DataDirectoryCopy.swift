@@ -7,62 +7,12 @@ struct DataDirectoryCopy: Sendable {
     var account: ServerAccount
 
     /// What is below a directory, without following a link.
-    struct Tree: Sendable {
-        var bytes: Int64 = 0
-        /// Relative paths and what they point to.
-        var links: [(path: String, target: String)] = []
-        /// Relative paths of sockets, which are no part of a backup.
-        var sockets: [String] = []
-    }
-
     /// - Throws: `backupUnusable` for a device or a pipe.
-    static func survey(_ root: String) throws -> Tree {
-        var tree = Tree()
-        var pending = [""]
-        while let folder = pending.popLast() {
-            try Task.checkCancellation()
-            let names: [String]
-            do {
-                names = try FileManager.default.contentsOfDirectory(atPath: folder.isEmpty ? root : "\(root)/\(folder)")
-            } catch {
-                throw DrillError(.couldNotLook, "cannot be listed", at: "\(root)/\(folder)", cause: error)
-            }
-            for name in names {
-                let path = folder.isEmpty ? name : "\(folder)/\(name)"
-                var status = stat()
-                guard lstat("\(root)/\(path)", &status) == 0 else {
-                    throw DrillError(.couldNotLook, String(cString: strerror(errno)), at: "\(root)/\(path)")
-                }
-                switch status.st_mode & S_IFMT {
-                case S_IFREG: tree.bytes += Int64(status.st_size)
-                case S_IFDIR: pending.append(path)
-                case S_IFSOCK: tree.sockets.append(path)
-                case S_IFLNK:
-                    let target = try linkTarget("\(root)/\(path)")
-                    tree.links.append((path, target))
-                default: throw DrillError(.backupUnusable, "is a device or a pipe", at: "\(root)/\(path)")
-                }
-            }
-        }
-        return tree
-    }
+    static func survey(_ root: String) throws -> FileTree { try FileTree(of: root) }
 
-    private static func linkTarget(_ path: String) throws -> String {
-        do { return try FileManager.default.destinationOfSymbolicLink(atPath: path) } catch {
-            throw DrillError(.couldNotLook, "cannot be read", at: path, cause: error)
-        }
-    }
-
-    /// Copies what is in one directory into another that exists, sharing blocks where the file system can.
+    /// Copies directories and files into another directory that exists; they are the server's there.
     func copy(_ source: String, to destination: String) async throws {
-        let result = try await environment.processes.run(
-            Command("cp", ["-a", "--reflink=auto", "--", source + "/.", destination]))
-        guard !result.succeeded else { return }
-        let words = result.errorText.split(whereSeparator: \.isNewline).map(String.init)
-        let isFull = words.contains { $0.contains("No space left on device") }
-        throw DrillError(
-            .couldNotLook, isFull ? "scratch is full" : "cannot be copied: \(words.first ?? result.endingText)",
-            at: source)
+        try await TreeCopy(tree: FileTree(of: source), source: source, destination: destination, account: account).run()
     }
 
     /// Gives the whole tree to the server.

@@ -240,7 +240,7 @@ struct PointInTimeRecovery: Sendable {
 }
 
 /// Whether the server came up: what is thrown after that is no fault of recovery.
-private actor UpFlag {
+actor UpFlag {
     private(set) var isSet = false
     func set() { isSet = true }
 }

@@ -29,6 +29,11 @@ struct RecoveryLog: Sendable {
     var redoStart: LSN? { lsn(after: "redo starts at ") }
     /// Where the last record that was replayed begins.
     var redoEnd: LSN? { lsn(after: "redo done at ") }
+    /// Where reading the WAL came to its end, where the server says.
+    var walEnd: LSN? {
+        guard let line = readError, let range = line.firstRange(of: " at ") else { return nil }
+        return LSN(line[range.upperBound...].prefix { $0.isHexDigit || $0 == "/" })
+    }
     var consistentAt: LSN? { lsn(after: "consistent recovery state reached at ") }
     /// What it says of having stopped at its target.
     var stop: String? { message(lines("recovery stopping ").last) }
