@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from measure import CannotMeasure, say
 
-BENCHMARKS = ["references", "walk", "s3", "gateway", "restore", "recovery", "backup_tools"]
+BENCHMARKS = ["references", "walk", "s3", "gateway", "restore", "recovery", "backup_tools", "snapshot"]
 PRODUCTS = {
     "s3": ["muster-bench", "s3-stand-in"],
     "restore": ["muster"],
     "recovery": ["muster"],
     "backup_tools": ["muster"],
+    "snapshot": ["muster"],
 }
 
 
