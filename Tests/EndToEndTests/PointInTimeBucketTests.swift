@@ -137,7 +137,9 @@ struct PointInTimeBucketTests {
         let latest = try shop.muster(["run", "drill.yaml"], on: service)
         #expect(latest.status == 1, "\(latest.errors)")
         #expect(
-            try shop.ledger("SELECT kind, object_key_text FROM finding WHERE run_id = (SELECT max(run_id) FROM run)")
+            try shop.ledger(
+                "SELECT kind, object_key_text FROM finding WHERE run_id = (SELECT run_id FROM run ORDER BY started_at DESC LIMIT 1)"
+            )
                 == ["missing|never-uploaded"])
     }
 }

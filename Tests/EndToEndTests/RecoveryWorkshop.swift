@@ -138,7 +138,7 @@ final class RecoveryWorkshop {
     func drilled(_ arguments: [String] = []) throws -> (status: Int32, findings: String, errors: String) {
         let ran = try shop.muster(["run", "drill.yaml"] + arguments)
         let findings = try shop.ledger(
-            "SELECT coalesce(group_concat(observed, ' / '), '') FROM finding WHERE run_id = (SELECT max(run_id) FROM run) AND kind = 'restore'"
+            "SELECT coalesce(group_concat(observed, ' / '), '') FROM finding WHERE run_id = (SELECT run_id FROM run ORDER BY started_at DESC LIMIT 1) AND kind = 'restore'"
         )
         #expect(try shop.leftInScratch.isEmpty)
         return (ran.status, findings.joined(), ran.errors)

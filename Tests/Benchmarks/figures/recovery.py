@@ -1,4 +1,4 @@
-"""Recovery of a base backup to the end of its WAL archive: Muster's whole restore phase against the same steps by hand."""
+"""Recovery of a base backup to the end of its WAL: Muster's whole restore phase against the same steps by hand."""
 
 import json
 import os
@@ -36,14 +36,21 @@ class Cluster:
 
     def start(self):
         options = " ".join(f"-c {name}='{value}'" for name, value in self.settings.items())
-        self.tool("pg_ctl", "start", "-w", "-t", "3600", "-D", self.folder / "pgdata", "-l", self.folder / "log", "-o", options)
+        place = ["-D", self.folder / "pgdata", "-l", self.folder / "log"]
+        self.tool("pg_ctl", "start", "-w", "-t", "3600", *place, "-o", options)
 
     def stop(self):
         self.tool("pg_ctl", "stop", "-m", "immediate", "-D", self.folder / "pgdata")
 
+    def wait(self):
+        ready = [pathlib.Path(os.environ["MUSTER_TEST_PG_BIN"]) / "pg_isready", "-q", "-h", self.folder]
+        while subprocess.run(ready, stdin=subprocess.DEVNULL, check=False).returncode != 0:
+            time.sleep(0.02)
+
     def sql(self, statement):
-        command = ["psql", "-X", "-q", "-A", "-t", "-h", self.folder, "-U", "postgres", "-d", "postgres", "-c", statement]
-        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+        command = ["psql", "-XqAt", "-h", self.folder, "-U", "postgres", "-d", "postgres", "-c", statement]
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, text=True)
+        return run.stdout.strip()
 
 
 def owned(path):
@@ -59,7 +66,8 @@ def make_backup(place, rows):
     top = place.work / f"recovery-{rows}"
     top.mkdir()
     top.chmod(0o711)
-    wal, source = owned(top / "wal"), Cluster(owned(top / "source"), dict(SETTINGS, archive_command=f"cp %p {top}/wal/%f"))
+    wal = owned(top / "wal")
+    source = Cluster(owned(top / "source"), SETTINGS | {"archive_command": f"cp %p {wal}/%f"})
     source.tool("initdb", "-D", source.folder / "pgdata", "-U", "postgres", "-A", "trust", "--locale=C", "-E", "UTF8")
     source.start()
     try:
@@ -92,18 +100,30 @@ probes:
 
 
 def by_hand(place, top, wal):
-    """Unpacks by tar, looks at the manifest, replays by the server itself with `cp`. The same settings as in a drill."""
+    """Unpacks by tar, looks at the manifest, replays by the server itself with `cp`; settings as in a drill."""
     folder = owned(top / "hand")
     data = owned(folder / "pgdata")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    cluster = Cluster(folder, {
-        "listen_addresses": "", "fsync": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": "0",
-        "autovacuum": "off", "shared_buffers": f"{min(max(memory >> 23, 64), 2048)}MB", "max_wal_size": "2GB",
-        "checkpoint_timeout": "1h", "jit": "off", "archive_mode": "off", "hot_standby": "off",
-        "restore_command": f'cp {wal}/%f "%p"', "recovery_target_timeline": "current",
-    })
+    settings = {
+        "listen_addresses": "",
+        "fsync": "off",
+        "full_page_writes": "off",
+        "wal_level": "minimal",
+        "max_wal_senders": "0",
+        "autovacuum": "off",
+        "shared_buffers": f"{min(max(memory >> 23, 64), 2048)}MB",
+        "max_wal_size": "2GB",
+        "checkpoint_timeout": "1h",
+        "jit": "off",
+        "archive_mode": "off",
+        "hot_standby": "off",
+        "restore_command": f'cp {wal}/%f "%p"',
+        "recovery_target_timeline": "current",
+    }
+    cluster = Cluster(folder, settings)
     began = time.monotonic()
-    subprocess.run(["tar", "-xf", top / "bases" / "one" / "base.tar", "-C", data, "--no-same-owner"], check=True)
+    archive = top / "bases" / "one" / "base.tar"
+    subprocess.run(["tar", "-xf", archive, "-C", data, "--no-same-owner"], check=True)
     unpacked = time.monotonic()
     (data / "recovery.signal").touch()
     if os.geteuid() == 0:
@@ -112,6 +132,8 @@ def by_hand(place, top, wal):
                  top / "bases" / "one" / "backup_manifest", data)
     ready = time.monotonic()
     cluster.start()
+    # pg_ctl is content with a server that still recovers.
+    cluster.wait()
     replayed = time.monotonic()
     try:
         rows = cluster.sql("SELECT count(*) FROM public.filled")
@@ -138,7 +160,8 @@ def one_size(place, rows):
     segments = [path for path in wal.iterdir() if len(path.name) == 24]
     bytes_of_wal = sum(path.stat().st_size for path in segments)
     size = (top / "bases" / "one" / "base.tar").stat().st_size
-    heading(f"recovery: base.tar of {size / MEBIBYTE:.0f} MiB, {bytes_of_wal / MEBIBYTE:.0f} MiB of WAL in {len(segments)} segments")
+    written = f"{bytes_of_wal / MEBIBYTE:.0f} MiB of WAL in {len(segments)} segments"
+    heading(f"recovery: base.tar of {size / MEBIBYTE:.0f} MiB, {written}")
     for name, text in [("tar", "tar -x alone"), ("replay", "replay by the server, restore_command = cp")]:
         figure(text, [run[name] for run in results["hand"]])
     peer = figure("tar -x, pg_verifybackup, replay", [run["whole"] for run in results["hand"]])
