@@ -40,6 +40,11 @@ struct DrillFileTextTests {
         #expect(message(bomb).contains("expands to too much"))
     }
 
+    @Test func aByteOrderMarkIsNoPartOfTheText() throws {
+        let node = try DrillFileText.parse([0xEF, 0xBB, 0xBF] + Array("drill: a\n".utf8), source)
+        #expect(node["drill"]?.scalar == "a")
+    }
+
     @Test func textThatIsNotUTF8NamesItsLine() {
         #expect(throws: DrillError.self) { try DrillFileText.parse([0x61, 0x3A, 0x0A, 0xFF, 0xFE], source) }
     }

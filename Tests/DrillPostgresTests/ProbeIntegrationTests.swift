@@ -52,6 +52,15 @@ struct ProbeIntegrationTests {
         }
     }
 
+    @Test(arguments: ["select timestamptz 'infinity'", "select date '-infinity'", "select null::timestamptz"])
+    func whatIsNoInstantIsInconclusive(query: String) async throws {
+        try await TestServer.withDatabase("") { parameters in
+            let outcome = try await freshness(query).run(against: restoredSet(parameters).set)
+            #expect(outcome.verdict == .inconclusive)
+            #expect(outcome.summary == "there is no instant to judge: the query yields NULL, infinity or no row")
+        }
+    }
+
     @Test(
         "Instants of every type are read; without a zone they are UTC",
         arguments: [

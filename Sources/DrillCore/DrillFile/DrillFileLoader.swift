@@ -45,7 +45,8 @@ package struct DrillFileLoader: Sendable {
         return Drill(
             name: name, description: try reader.string("description"), path: path,
             digest: hexadecimal(SHA256.hash(data: bytes)), objectives: objectives,
-            deadline: try positive(reader, "deadline"), backup: backup.settings, scratch: scratch, probes: probes,
+            deadline: try reader.positiveDuration("deadline"), backup: backup.settings, scratch: scratch,
+            probes: probes,
             traffic: environment.traffic)
     }
 
@@ -58,7 +59,7 @@ package struct DrillFileLoader: Sendable {
 
     private func root(_ path: String, _ bytes: [UInt8]) throws -> (SettingsReader, DrillFileSource) {
         let source = DrillFileSource(
-            path: path, directory: files.directory(of: path), variables: environment.variables)
+            path: path, directory: files.directory(of: path), variables: environment.variables, files: files)
         let node = try DrillFileText.parse(bytes, source)
         return (try SettingsReader(node, shape: DrillFileShape.root, path: "", source: source), source)
     }
@@ -89,17 +90,11 @@ package struct DrillFileLoader: Sendable {
             objects: try objects.init(bucket: settings.bucket, part, environment))
     }
 
-    private func positive(_ reader: SettingsReader, _ key: String) throws -> Duration? {
-        let value = try reader.duration(key)
-        if let value, value <= .zero { throw reader.error(key, "must be longer than nothing") }
-        return value
-    }
-
     private func objectives(_ reader: SettingsReader, _ backup: BackupSettings) throws -> Objectives {
         guard let own = try reader.settings("objectives", DrillFileShape.objectives) else { return Objectives() }
         let objectives = Objectives(
-            rpo: try positive(own, "rpo"), rto: try positive(own, "rto"),
-            maxBackupAge: try positive(own, "max_backup_age"))
+            rpo: try own.positiveDuration("rpo"), rto: try own.positiveDuration("rto"),
+            maxBackupAge: try own.positiveDuration("max_backup_age"))
         if objectives.rto != nil, backup.database.strategy == "restored" {
             throw own.error("rto", "cannot be judged: Muster does not restore a database of kind `restored`")
         }
@@ -111,7 +106,7 @@ package struct DrillFileLoader: Sendable {
     ) throws -> ScratchSettings {
         let own = try reader.settings("scratch", DrillFileShape.scratch)
         let fallback = environment.variables["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/var/tmp"
-        let directory = try own?.string("directory").map(source.absolute) ?? fallback
+        let directory = try own?.directory("directory") ?? fallback
         var settings = ScratchSettings(
             directory: directory, keep: try overrides.keep ?? own?.choice("keep", ScratchSettings.Keep.self) ?? .never)
         if let own, let (kind, part) = try kinded(own, "database", .scratchDatabase) {
@@ -180,7 +175,7 @@ package struct DrillFileLoader: Sendable {
         let target = try overrides.target ?? self.target(own)
         let context = PartContext(
             environment: environment, drillFileDirectory: source.directory, hasSets: own.has("sets"), scratch: scratch,
-            target: target, deadline: try positive(reader, "deadline"), registry: registry)
+            target: target, deadline: try reader.positiveDuration("deadline"), registry: registry)
         let (kind, part) = try own.required("database", kinded(own, "database", .database))
         guard let type = registry.restorers[kind] else { throw own.error("database", "unknown kind `\(kind)`") }
         let database = try type.init(part, context)
@@ -280,7 +275,8 @@ package struct DrillFileLoader: Sendable {
         do {
             name = try SetName(pattern)
         } catch {
-            throw reader.error("named", DrillError(wrapping: error).what)
+            let error = DrillError(wrapping: error)
+            throw reader.error("named", error.what, hints: error.hints)
         }
         let environment = self.environment
         let listing = hooks.flatMap { hooks -> FolderCatalog.Listing? in
@@ -311,7 +307,8 @@ package struct DrillFileLoader: Sendable {
         let files = self.files
         let context = ProbeContext(
             drillFileDirectory: source.directory, buckets: backup.settings.objects.map(\.bucket),
-            endpointAuthorities: backup.authorities, fileExists: { files.isFile($0) }, target: backup.settings.target)
+            endpointAuthorities: backup.authorities, fileExists: { files.isFile($0) },
+            fileIsExecutable: { files.isExecutable($0) }, target: backup.settings.target)
         var probes: [any Probe] = []
         for (index, node) in nodes.enumerated() {
             let (kind, part) = try kinded(node, path: "probes[\(index)]", .probe, source, common: ["name"])
@@ -360,4 +357,6 @@ package protocol DrillFiles: Sendable {
     func directory(of path: String) -> String
     func isDirectory(_ path: String) -> Bool
     func isFile(_ path: String) -> Bool
+    /// Whether this user may run it.
+    func isExecutable(_ path: String) -> Bool
 }

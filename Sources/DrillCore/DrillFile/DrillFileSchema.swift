@@ -21,6 +21,11 @@ package struct DrillFileSchema {
         for field in fields {
             var value = self.value(field.value)
             value["description"] = field.help
+            switch field.value {
+            case .text where field.isRequired: value["minLength"] = 1
+            case .list(.kinded) where field.isRequired: value["minItems"] = 1
+            default: break
+            }
             properties[field.name] = value
         }
         var required = fields.filter(\.isRequired).map(\.name)
@@ -40,6 +45,7 @@ package struct DrillFileSchema {
     private func value(_ shape: ValueShape) -> [String: Any] {
         switch shape {
         case .text: ["type": ["string", "number", "boolean"]]
+        case .name(let pattern): ["type": ["string", "number"], "pattern": pattern + #"|\$\{[^}]+\}"#]
         case .boolean: ["type": "boolean"]
         case .integer(let range):
             ["anyOf": [["type": "integer", "minimum": range.lowerBound, "maximum": range.upperBound], variable]]
@@ -53,6 +59,8 @@ package struct DrillFileSchema {
                 "^(\(words.joined(separator: "|")))$"
                     + #"|^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)$|\$\{[^}]+\}"#)
         case .choice(let words): ["enum": words]
+        case .list(.kinded(let category, let common)):
+            ["type": "array", "items": value(.kinded(category, common: common))]
         case .list(let element): ["anyOf": [["type": "array", "items": value(element)], value(element)]]
         case .map(let element): ["type": "object", "additionalProperties": value(element)]
         case .settings(let shape): object(shape)

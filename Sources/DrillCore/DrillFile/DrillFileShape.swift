@@ -3,7 +3,9 @@ package enum DrillFileShape {
     package static let root = SettingsShape(
         "A Muster drill: restores the newest backup set into scratch and probes it.",
         [
-            SettingsField("drill", .text, required: true, "The drill's name, [a-z0-9-]{1,63}, in every report."),
+            SettingsField(
+                "drill", .name("^[a-z0-9-]{1,63}$"), required: true,
+                "The drill's name, [a-z0-9-]{1,63}, in every report."),
             SettingsField("description", .text, "One line for reports."),
             SettingsField("objectives", .settings(objectives), "What was promised; each is judged where it is given."),
             SettingsField(
@@ -81,6 +83,8 @@ package enum DrillFileShape {
         ])
 
     static let probeCommon = [
-        SettingsField("name", .text, required: true, "Letters, digits, `-`, `_` and `.`, at most 63; once in a drill.")
+        SettingsField(
+            "name", .name("^[A-Za-z0-9._-]{1,63}$"), required: true,
+            "Letters, digits, `-`, `_` and `.`, at most 63; once in a drill.")
     ]
 }

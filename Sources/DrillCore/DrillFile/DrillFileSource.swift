@@ -5,11 +5,14 @@ package struct DrillFileSource: Sendable {
     /// Absolute.
     package var directory: String
     package var variables: [String: String]
+    /// What a drill file may name on this machine; nil where nobody looks.
+    package var files: (any DrillFiles)?
 
-    package init(path: String, directory: String, variables: [String: String]) {
+    package init(path: String, directory: String, variables: [String: String], files: (any DrillFiles)? = nil) {
         self.path = path
         self.directory = directory
         self.variables = variables
+        self.files = files
     }
 
     package func place(line: Int) -> String { "\(path):\(line)" }

@@ -15,6 +15,8 @@ package enum DrillFileText {
                 .usage, "the drill file has \(bytes.count) bytes; \(limitBytes) are the limit", at: source.path,
                 hints: ["Is this really a drill file?"])
         }
+        // A byte order mark, as some editors write one, is no part of the text.
+        let bytes = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? Array(bytes.dropFirst(3)) : bytes
         guard let text = String(validating: bytes, as: UTF8.self) else {
             let valid = String(decoding: bytes, as: UTF8.self).prefix { $0 != "\u{FFFD}" }
             let line = valid.utf8.count { $0 == UInt8(ascii: "\n") } + 1

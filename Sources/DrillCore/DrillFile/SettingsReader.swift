@@ -25,8 +25,12 @@ package struct SettingsReader: Sendable {
             guard known.contains(name) else {
                 throw source.unknown("key", name, at: path, known: known, line: nameLine)
             }
-            // `name:` with nothing behind it is as if it were not there.
-            if value.isNull { continue }
+            // Left empty by mistake, it would ask for less than its writer thinks.
+            guard !value.isNull else {
+                throw source.error(
+                    "`\(name)` has no value\(path.isEmpty ? "" : " in \(path)")", line: nameLine,
+                    hints: ["Give it one, or take the line out."])
+            }
             values[name] = value
         }
         for field in shape.fields where field.isRequired && values[field.name] == nil {
@@ -60,7 +64,28 @@ package struct SettingsReader: Sendable {
     }
 
     package func string(_ key: String) throws -> String? { try read(key, "a word or text") { $0 } }
-    package func requiredString(_ key: String) throws -> String { try required(key, string(key)) }
+    package func requiredString(_ key: String) throws -> String { try required(key, nonEmptyString(key)) }
+    /// Text of which some is left without its blanks: SQL, a path, a name.
+    package func nonEmptyString(_ key: String) throws -> String? {
+        guard let text = try string(key) else { return nil }
+        guard !text.allSatisfy(\.isWhitespace) else { throw error(key, "is empty") }
+        return text
+    }
+    /// The absolute path of a directory, or of a file, that must be there.
+    package func directory(_ key: String) throws -> String? { try existing(key, "directory") { $0.isDirectory($1) } }
+    package func file(_ key: String) throws -> String? { try existing(key, "file") { $0.isFile($1) } }
+    private func existing(
+        _ key: String, _ noun: String, _ isThere: (any DrillFiles, String) -> Bool
+    ) throws -> String? {
+        guard let text = try nonEmptyString(key) else { return nil }
+        let path = source.absolute(text)
+        if let files = source.files, !isThere(files, path) {
+            throw error(
+                key, "there is no \(noun) `\(text)`",
+                hints: text.hasPrefix("/") ? [] : ["A relative path starts at the drill file's folder."])
+        }
+        return path
+    }
     package func bool(_ key: String) throws -> Bool? {
         try read(key, "true or false") { ["true": true, "false": false][$0] }
     }
@@ -74,6 +99,12 @@ package struct SettingsReader: Sendable {
     }
     package func duration(_ key: String) throws -> Duration? {
         try read(key, "a time span such as 90s, 10m, 24h, 8d or 1h30m", parseDuration)
+    }
+    /// Longer than nothing.
+    package func positiveDuration(_ key: String) throws -> Duration? {
+        let value = try duration(key)
+        if let value, value <= .zero { throw error(key, "must be longer than nothing") }
+        return value
     }
     /// As a share: `5%` is 0.05.
     package func percent(_ key: String) throws -> Double? {

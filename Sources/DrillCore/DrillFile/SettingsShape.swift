@@ -29,6 +29,8 @@ package struct SettingsField: Sendable {
 
 package indirect enum ValueShape: Sendable {
     case text
+    /// Text of that form, an ECMA regular expression.
+    case name(String)
     case boolean
     /// A whole number in that range.
     case integer(ClosedRange<Int64>)

@@ -26,7 +26,7 @@ package struct CommandProbe: Probe {
         // A bare name is looked up on PATH when it is run; a path is the user's own file and must be there.
         program = first.contains("/") ? reader.source.absolute(first) : first
         arguments = Array(words.dropFirst())
-        timeout = try reader.duration("timeout") ?? .seconds(300)
+        timeout = try reader.positiveDuration("timeout") ?? .seconds(300)
         var variables: [String: String] = [:]
         for (key, value) in try reader.map("environment") ?? [] {
             variables[key] = try reader.required("environment", reader.source.text(value))
@@ -34,6 +34,9 @@ package struct CommandProbe: Probe {
         environment = variables
         if first.contains("/"), !context.fileExists(program) {
             throw reader.error("run", "there is no file `\(first)`", hints: ["A path is relative to the drill file."])
+        }
+        if first.contains("/"), !context.fileIsExecutable(program) {
+            throw reader.error("run", "`\(first)` may not be run", hints: ["`chmod +x` makes it a program."])
         }
     }
 

@@ -36,15 +36,19 @@ package struct ProbeContext: Sendable {
     package var fileExists: @Sendable (String) -> Bool
     /// The instant asked for.
     package var target: RecoveryTarget
+    /// Whether this user may run it.
+    package var fileIsExecutable: @Sendable (String) -> Bool
     package init(
         drillFileDirectory: String, buckets: [String], endpointAuthorities: [String],
-        fileExists: @escaping @Sendable (String) -> Bool, target: RecoveryTarget = .latest
+        fileExists: @escaping @Sendable (String) -> Bool,
+        fileIsExecutable: @escaping @Sendable (String) -> Bool = { _ in true }, target: RecoveryTarget = .latest
     ) {
         self.drillFileDirectory = drillFileDirectory
         self.buckets = buckets
         self.endpointAuthorities = endpointAuthorities
         self.fileExists = fileExists
         self.target = target
+        self.fileIsExecutable = fileIsExecutable
     }
 }
 

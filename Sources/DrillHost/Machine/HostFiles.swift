@@ -42,6 +42,8 @@ package struct HostFiles: DrillFiles {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
 
+    package func isExecutable(_ path: String) -> Bool { faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0 }
+
     private static func unreadable(_ path: String, _ code: Int32) -> DrillError {
         DrillError(
             .usage, "cannot read the drill file: \(String(cString: strerror(code)))", at: path,

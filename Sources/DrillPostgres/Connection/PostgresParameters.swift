@@ -75,6 +75,18 @@ struct PostgresParameters: Sendable {
         return Self(values, password: try await passwordSource())
     }
 
+    /// Reads `server` of those settings; what is wrong with it is told with file and line.
+    static func parse(
+        _ settings: SettingsReader, variables: [String: String], passwordFile: String?
+    ) throws -> Self {
+        let server = try settings.requiredString("server")
+        do throws(DrillError) {
+            return try parse(server, variables: variables, passwordFile: passwordFile)
+        } catch {
+            throw error.code == .usage ? settings.error("server", error.what, hints: error.hints) : error
+        }
+    }
+
     static func readPassword(_ file: String) throws(DrillError) -> Secret {
         let data: Data
         do { data = try Data(contentsOf: URL(fileURLWithPath: file)) } catch {

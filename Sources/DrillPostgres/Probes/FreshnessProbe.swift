@@ -27,7 +27,7 @@ struct FreshnessProbe: Probe {
     init(name: String, _ settings: SettingsReader, _ context: ProbeContext) throws {
         self.name = name
         query = try settings.requiredString("query")
-        within = try settings.required("within", settings.duration("within"))
+        within = try settings.required("within", settings.positiveDuration("within"))
         searchPath = try settings.strings("search_path") ?? []
     }
 
@@ -36,7 +36,8 @@ struct FreshnessProbe: Probe {
     func run(against set: RestoredSet) async throws -> ProbeOutcome {
         // The server reads whatever type the query yields; what comes back is microseconds since 1970 UTC, in digits.
         let sql = """
-            SELECT (pg_catalog.date_part('epoch', instant::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8
+            SELECT CASE WHEN pg_catalog.isfinite(instant::pg_catalog.timestamptz) THEN
+                (pg_catalog.date_part('epoch', instant::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8 END
             FROM (
             \(withoutSemicolon(query))
             ) AS newest (instant)
@@ -53,11 +54,15 @@ struct FreshnessProbe: Probe {
         return judgement.outcome
     }
 
-    /// Pure: what that instant means; nil is NULL or no row.
+    /// Pure: what that instant means; nil is NULL, infinity or no row.
     func judge(newest: Date?, recoveryPoint: Date?, startedAt: Date) -> (outcome: ProbeOutcome, finding: Finding?) {
         guard let newest else {
-            let doubt = "there is no instant to judge: the query yields NULL or no row"
-            return (ProbeOutcome(examined: 0, passed: 0, failed: 0, unknown: 0, summary: doubt, doubt: doubt), nil)
+            let doubt = "there is no instant to judge: the query yields NULL, infinity or no row"
+            return (
+                ProbeOutcome(
+                    examined: 0, passed: 0, failed: 0, unknown: 0, minimumExamined: 0, summary: doubt, doubt: doubt),
+                nil
+            )
         }
         let reference = recoveryPoint ?? startedAt
         let referenceText =

@@ -65,6 +65,7 @@ struct SQLBounds: Sendable, Hashable {
         max = try number("max")
         equals = try reader.string("equals")
         if min == nil, max == nil, equals == nil { return nil }
+        if let min, let max, min > max { throw reader.error("min", "\(min) is more than max, \(max)") }
     }
 
     /// `at least 1000 and at most 2000`, for people.

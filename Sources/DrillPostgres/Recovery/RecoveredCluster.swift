@@ -33,7 +33,7 @@ struct ClusterSettings: Sendable {
                 "kind", "restores a whole server, not a database", hints: ["Use `scratch.database: { kind: cluster }`."]
             )
         }
-        bin = try (settings.string("bin") ?? scratch?.string("bin")).map { settings.source.absolute($0) }
+        bin = try settings.directory("bin") ?? scratch?.directory("bin")
         database = try settings.string("dbname")
         superuser = try settings.string("superuser") ?? "postgres"
         extra = try ServerSettings.extra(scratch)

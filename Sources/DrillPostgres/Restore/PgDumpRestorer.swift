@@ -5,7 +5,7 @@ import Foundation
 struct PgDumpRestorer: Restorer {
     static let kind = "pg_dump"
     static let shape = SettingsShape(
-        "what pg_dump wrote: custom, directory or tar format, or plain SQL, which may be packed by gzip or zstd",
+        "what pg_dump wrote: custom, directory or tar format, or plain SQL, which may be packed by gzip, zstd, lz4, xz or bzip2",
         [
             SettingsField(
                 "path", .text, required: true,
@@ -53,11 +53,30 @@ struct PgDumpRestorer: Restorer {
             time.zone = zone
         }
         self.time = time
-        bin = try settings.string("bin").map { settings.source.absolute($0) }
+        try Self.requireTarget(context, settings)
+        bin = try settings.directory("bin")
         jobs =
             try settings.integer("jobs", in: 1...256).flatMap { Int(exactly: $0) }
             ?? ProcessInfo.processInfo.activeProcessorCount
         scratchKind = try Self.scratchKind(context)
+    }
+
+    /// A dump is of one instant: only which set is taken can depend on the target.
+    private static func requireTarget(_ context: PartContext, _ settings: SettingsReader) throws {
+        switch context.target {
+        case .latest: return
+        case .instant where context.hasSets: return
+        case .instant:
+            throw DrillError(
+                .usage, "a single dump cannot be recovered to an instant", at: settings.place(),
+                hints: [
+                    "Name `sets`, of which the newest one before that instant is taken; or leave out `target` and --at."
+                ])
+        case .lsn, .name:
+            throw DrillError(
+                .usage, "a dump knows no WAL location and no restore point", at: settings.place(),
+                hints: ["Only base backups with WAL are recovered to one."])
+        }
     }
 
     private static func scratchKind(_ context: PartContext) throws -> ScratchKind {
@@ -68,7 +87,7 @@ struct PgDumpRestorer: Restorer {
             return .database(try ScratchDatabase(settings, environment: context.environment))
         default:
             return .cluster(
-                bin: try settings?.string("bin").map { settings?.source.absolute($0) ?? $0 },
+                bin: try settings?.directory("bin"),
                 settings: try ServerSettings.extra(settings))
         }
     }
@@ -89,8 +108,8 @@ struct PgDumpRestorer: Restorer {
             return ComponentState(fault.isAbsent ? .incomplete(fault.what) : .unusable(fault.what))
         }
         let (takenAt, note) = takenAt(facts)
-        let notes = [note, takenAt.flatMap { self.time.note(header: $0, setTime: set.time) }].compactMap { $0 }
-        return ComponentState(.usable, notes: notes, sizeBytes: facts.sizeBytes, takenAt: takenAt)
+        return ComponentState(
+            .usable, notes: [note].compactMap { $0 }, sizeBytes: facts.sizeBytes, takenAt: takenAt)
     }
 
     private func takenAt(_ facts: DumpFacts) -> (instant: Date?, note: String?) {
@@ -151,7 +170,7 @@ struct PgDumpRestorer: Restorer {
             dump = try await PreparedDump(
                 inspector(set), in: scratch, environment: context.environment, progress: progress)
         } catch let fault as DumpFault {
-            throw DrillError(.backupUnusable, fault.what, at: "\(set.place)/\(path)")
+            throw DrillError(.backupUnusable, fault.what, at: "\(inspector(set).folder.place)/\(path)")
         }
         let globals = try await globals(set, in: scratch)
         switch scratchKind {
@@ -249,7 +268,9 @@ struct PgDumpRestorer: Restorer {
         var probe = owner
         if let name = probeRole.name { probe["user"] = name }
         let restoredDatabase = try await PostgresDatabase(
-            probe, place: "\(target.place) of PostgreSQL \(host.major)",
+            probe,
+            place: host.server == nil
+                ? "\(target.place) of PostgreSQL \(host.major)" : "scratch server of PostgreSQL \(host.major)",
             notes: probeRole.notes, commandEnvironment: owner.commandVariables,
             rights: ScratchRights(owner: owner, server: host.server))
         var restored = Restored(

@@ -21,18 +21,19 @@ struct RestoredRestorer: Restorer {
 
     init(_ settings: SettingsReader, _ context: PartContext) throws {
         clock = context.environment.clock
-        let server = try settings.requiredString("server")
-        let passwordFile = try settings.string("password_file").map { settings.source.absolute($0) }
-        let variables = context.environment.variables
-        let parsed = Result { () throws(DrillError) in
-            try PostgresParameters.parse(server, variables: variables, passwordFile: passwordFile)
-        }
-        parameters = try parsed.mapError { error in
-            error.code == .usage ? settings.error("server", error.what, hints: error.hints) : error
-        }.get()
+        parameters = try PostgresParameters.parse(
+            settings, variables: context.environment.variables, passwordFile: settings.file("password_file"))
         // A place left to libpq's defaults could be any database of this machine (V7).
         guard parameters["host"] != nil || parameters["hostaddr"] != nil, parameters["dbname"] != nil else {
             throw settings.error("server", "must name host and dbname")
+        }
+        switch context.target {
+        case .latest, .instant: break
+        case .lsn, .name:
+            throw DrillError(
+                .usage, "a database that something else restored has the recovery point that it has",
+                at: settings.place(),
+                hints: ["Leave out `target` and --at, or give the instant that it was restored to."])
         }
     }
 
@@ -53,14 +54,6 @@ struct RestoredRestorer: Restorer {
         _ set: BackupSet, to target: RecoveryTarget, in scratch: Scratch?, progress: any ProgressSink,
         _ use: @Sendable (Restored) async throws -> Result
     ) async throws -> Result {
-        switch target {
-        case .latest, .instant: break
-        case .lsn, .name:
-            throw DrillError(
-                .usage, "a database that something else restored has the recovery point that it has",
-                at: parameters.place,
-                hints: ["Leave out `target` and --at, or give the instant that it was restored to."])
-        }
         let database = try await open()
         do {
             var restored = Restored(

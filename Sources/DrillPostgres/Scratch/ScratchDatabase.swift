@@ -51,9 +51,9 @@ struct ScratchDatabase: Sendable {
 
     init(_ settings: SettingsReader, environment: DrillEnvironment) throws {
         self.environment = environment
-        passwordFile = try settings.string("password_file").map { settings.source.absolute($0) }
+        passwordFile = try settings.file("password_file")
         parameters = try PostgresParameters.parse(
-            settings.requiredString("server"), variables: environment.variables, passwordFile: passwordFile)
+            settings, variables: environment.variables, passwordFile: passwordFile)
         parameters["dbname"] = try settings.string("maintenance_db") ?? parameters["dbname"] ?? "postgres"
     }
 
