@@ -8,9 +8,10 @@ struct ReferencesProbeTests {
     typealias Row = ScriptedDatabase.Row
     typealias Entry = MemoryStore.Entry
 
-    private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+    func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
 
-    private func run(
+    /// - Parameter settings: YAML lines of the probe beside name, kind and table.
+    func run(
         _ settings: String, rows: [String: [Row]], stores: [MemoryStore], recoveryPoint: Date? = nil,
         others: [(name: String, settings: String)] = [], older: [OlderCopy] = [], failsAfter: Int? = nil
     ) async throws -> ProbeRun {
@@ -19,7 +20,7 @@ struct ReferencesProbeTests {
             failsAfter: failsAfter)
     }
 
-    private let plain = "{ table: t, key: k, bucket: b }"
+    var plain: String { "{ table: t, key: k, bucket: b }" }
 
     @Test func everyRowAnsweredPasses() async throws {
         let ran = try await run(

@@ -142,7 +142,10 @@ import Testing
                     Issue.record("\(key) is no file")
                     continue
                 }
+                let shown = try await store.evidence(about: ObjectKey(key), finding: .missing)
+                #expect(shown?.cause == .notCopied, "\(key)")
             }
+            #expect(try await store.evidence(about: ObjectKey("nowhere/at/all"), finding: .missing) == nil)
         }
     }
 

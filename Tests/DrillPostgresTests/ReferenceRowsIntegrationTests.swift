@@ -114,6 +114,13 @@ struct ReferenceRowsIntegrationTests {
             #expect(try await key("fixed").first?.key == "ab")
             let bytes = try #require(try await database.references(table("public.files", key: "raw")).next())
             #expect(Array(bytes.keys[0]) == [0xFF, 0x00, 0x61])
+            for (column, isRaw) in [("raw", true), ("\"Odd \"\"Name\"", false)] {
+                var query = table("public.files")
+                (query.key, query.checksum) = ("n", column)
+                let stream = try await database.references(query)
+                #expect(stream.checksumIsRaw == isRaw, "S25: a bytea is the digest itself")
+                await stream.cancel()
+            }
             let error = await #expect(throws: DrillError.self) { try await key("doc -> 'key'") }
             #expect(error?.what == "key: doc -> 'key' is of type jsonb, which is no text")
         }

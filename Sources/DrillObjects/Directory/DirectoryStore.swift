@@ -198,7 +198,34 @@ final class DirectoryStore: CopySource {
         of key: ObjectKey, reading: ObjectReading, preferring: ChecksumAlgorithm?
     ) async throws -> StoredChecksum? { nil }
 
-    func evidence(about key: ObjectKey, finding: FindingKind) async throws -> KeyEvidence? { nil }
+    /// A tree holds either a file or a directory at one path, and so only one of the keys `a` and `a/b` (S37).
+    func evidence(about key: ObjectKey, finding: FindingKind) async throws -> KeyEvidence? {
+        guard finding == .missing, cannotHold(key) == nil else { return nil }
+        return try await BlockingCalls.run { [self] _ in
+            for end in key.bytes.indices where key.bytes[end] == UInt8(ascii: "/") {
+                let parent = ObjectKey(Array(key.bytes[..<end]))
+                switch kind(at: parent) {
+                case .directory: continue
+                case .file:
+                    return KeyEvidence(
+                        cause: .notCopied, text: "\(parent) is a file here, so this tree cannot hold \(key) as well.")
+                default: return nil
+                }
+            }
+            guard kind(at: key) == .directory else { return nil }
+            return KeyEvidence(
+                cause: .notCopied, text: "\(key) is a directory here, so this tree cannot hold an object of that key.")
+        }
+    }
+
+    /// nil where nothing is there, or it cannot be told.
+    private func kind(at key: ObjectKey) -> FolderEntry.Kind? {
+        do throws(FileFailure) {
+            return try KeyPath.open(key, below: root, flags: Int32(LF_PATH)).status().kind
+        } catch {
+            return nil
+        }
+    }
 }
 
 /// The batches of one walk; the walk ends with it.

@@ -3,26 +3,24 @@ import DrillCore
 /// References as they stream out of one COPY, decoded on the connection's own thread, a few batches ahead of who reads them.
 final class ReferenceRows: ReferenceStream {
     let relation: String?
+    let checksumIsRaw: Bool
     private let idForm: RowIDForm?
     private let connection: PostgresConnection
     private let batches: ReadAhead<ReferenceBatch>
     private let producer: Task<Void, Never>
 
-    /// - Parameter statement: A SELECT of the columns of `layout`, in order.
-    init(
-        _ connection: PostgresConnection, statement: String, layout: ReferenceLayout, idForm: RowIDForm?,
-        relation: String?
-    ) {
+    init(_ connection: PostgresConnection, _ statement: ReferenceStatement, relation: String?) {
         let batches = ReadAhead<ReferenceBatch>(capacity: 3)
         let place = connection.place
         self.connection = connection
         self.batches = batches
-        self.idForm = idForm
+        idForm = statement.idForm
+        checksumIsRaw = statement.checksumIsRaw
         self.relation = relation
         // Lives as long as this stream: `cancel` and `deinit` end it.
         producer = Task {
             do throws(PostgresError) {
-                try await connection.stream(statement, layout: layout, into: batches)
+                try await connection.stream(statement.sql, layout: statement.layout, into: batches)
                 batches.finish(.success(()))
             } catch {
                 batches.finish(
@@ -54,9 +52,7 @@ extension PostgresDatabase {
         do {
             let source = try await source(of: query, connection)
             let statement = try await statement(for: query, source: source, connection)
-            return ReferenceRows(
-                connection, statement: statement.sql, layout: statement.layout, idForm: statement.idForm,
-                relation: source.relation)
+            return ReferenceRows(connection, statement, relation: source.relation)
         } catch {
             await connection.close()
             throw error

@@ -5,6 +5,8 @@ struct ReferenceStatement: Sendable {
     var sql: String
     var layout: ReferenceLayout
     var idForm: RowIDForm?
+    /// Whether checksums stream as a `bytea`'s own bytes.
+    var checksumIsRaw: Bool
     var keyType: UInt32
 
     /// Puts the statement together. Pure: types were asked of the server before.
@@ -15,6 +17,7 @@ struct ReferenceStatement: Sendable {
         var order: [String] = []
         layout = ReferenceLayout()
         keyType = types.key
+        checksumIsRaw = query.checksum != nil && types.checksum == PostgresType.bytea
         if let bucket = query.bucketColumn {
             columns.append(Self.ordered(source.expression(bucket), type: types.bucket, encoding: encoding))
             order.append("\(columns.count) NULLS FIRST")

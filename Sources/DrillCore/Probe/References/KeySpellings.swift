@@ -108,6 +108,11 @@ struct KeySpellings: Sendable {
 
     private static func difference(_ missing: ObjectKey, _ present: ObjectKey) -> String {
         let single = Change.allCases.first { $0.applied(to: missing) == present }
+        if single == nil, let change = Change.composed.applied(to: missing) ?? Optional(missing),
+            change == Change.composed.applied(to: present) ?? present
+        {
+            return "Unicode normalisation"
+        }
         return single?.rawValue.trimmingCharacters(in: .whitespaces)
             ?? "normalisation, case, percent-encoding or a leading slash taken together"
     }

@@ -66,9 +66,13 @@ struct OrderedReferences: Sendable {
         return batch
     }
 
-    /// Puts the prefix before each key and takes out rows without a bucket.
+    private static let emptyKey = "an empty key"
+
+    /// Puts the prefix before each key and takes out rows without a bucket, and those that have nothing to put it before.
     private func directBatch(_ batch: ReferenceBatch) async throws -> ReferenceBatch {
         var batch = batch
+        let raw = batch
+        let lacksKeys = !settings.prefix.isEmpty && (0..<batch.count).contains { batch.keys[$0].isEmpty }
         if !settings.prefix.isEmpty {
             var keys = ByteColumn()
             keys.bytes.reserveCapacity(batch.keys.bytes.count + batch.count * settings.prefix.count)
@@ -79,13 +83,15 @@ struct OrderedReferences: Sendable {
             }
             batch.keys = keys
         }
-        guard batch.bucketIsNull.contains(true) else { return batch }
+        guard lacksKeys || batch.bucketIsNull.contains(true) else { return batch }
         var kept = ReferenceBatch()
         for index in 0..<batch.count {
-            if batch.bucketIsNull[index] {
-                try await bad(batch, index, "the row names a key but no bucket (NULL)")
+            if !batch.bucketIsNull.isEmpty, batch.bucketIsNull[index] {
+                try await bad(raw, index, "the row names a key but no bucket (NULL)")
+            } else if lacksKeys, raw.keys[index].isEmpty {
+                try await bad(raw, index, Self.emptyKey)
             } else {
-                ReferenceRecord.copy(index, of: batch, key: batch.keys[index], bucket: batch.buckets[index], to: &kept)
+                ReferenceRecord.copy(index, of: batch, to: &kept)
             }
         }
         return kept
@@ -106,6 +112,8 @@ struct OrderedReferences: Sendable {
                 switch settings.parser.parse(batch.keys[index]) {
                 case .bad(let reason):
                     try await bad(batch, index, reason)
+                case .object(_, let key) where key.isEmpty && !settings.prefix.isEmpty:
+                    try await bad(batch, index, Self.emptyKey)
                 case .object(let named, let key):
                     let fullKey = settings.prefix + key
                     let bucket: [UInt8]
@@ -133,13 +141,12 @@ struct OrderedReferences: Sendable {
 
 /// One row of a ``ReferenceBatch`` as bytes of its own, and back.
 enum ReferenceRecord {
-    static func copy(
-        _ index: Int, of batch: ReferenceBatch, key: ArraySlice<UInt8>, bucket: ArraySlice<UInt8>,
-        to other: inout ReferenceBatch
-    ) {
-        other.keys.append(key)
-        other.buckets.append(bucket)
-        other.bucketIsNull.append(false)
+    static func copy(_ index: Int, of batch: ReferenceBatch, to other: inout ReferenceBatch) {
+        other.keys.append(batch.keys[index])
+        if !batch.buckets.isEmpty {
+            other.buckets.append(batch.buckets[index])
+            other.bucketIsNull.append(false)
+        }
         if !batch.sizes.isEmpty { other.sizes.append(batch.sizes[index]) }
         if !batch.checksums.isEmpty {
             other.checksums.append(batch.checksums[index])

@@ -18,9 +18,15 @@ package struct ReferenceParser: Sendable {
     let endpoints: Set<String>
     /// Hosts that serve one bucket each, its keys straight below `/`.
     let bucketHosts: [String: String]
+    /// The buckets of the drill file: each is one, whatever S3 itself would say of its name.
+    let knownBuckets: Set<String>
 
-    package init(form: ReferenceForm, endpoints: some Sequence<String> = [], bucketHosts: [String: String] = [:]) {
+    package init(
+        form: ReferenceForm, endpoints: some Sequence<String> = [], bucketHosts: [String: String] = [:],
+        knownBuckets: some Sequence<String> = []
+    ) {
         self.form = form
+        self.knownBuckets = Set(knownBuckets)
         self.endpoints = Set(endpoints.map { $0.lowercased() })
         self.bucketHosts = Dictionary(bucketHosts.map { ($0.key.lowercased(), $0.value) }) { first, _ in first }
     }
@@ -126,7 +132,8 @@ package struct ReferenceParser: Sendable {
 
     /// Amazon S3 User Guide, "General purpose bucket naming rules", with the underscores and capitals that old buckets have.
     private func isBucketName(_ name: String) -> Bool {
-        (3...255).contains(name.utf8.count)
+        if knownBuckets.contains(name) { return true }
+        return (3...255).contains(name.utf8.count)
             && name.utf8.allSatisfy { byte in
                 switch byte {
                 case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),

@@ -59,7 +59,8 @@ final class ReferenceRun {
             }
             if bucket == inScope { toVisit.removeFirst() }
             let name = String(decoding: bucket, as: UTF8.self)
-            if let store = set.objects[name] {
+            // To Swift, two spellings of one name are the same string; to a bucket they are not (S1).
+            if let store = set.objects[name], store.bucket.utf8.elementsEqual(bucket) {
                 let wantsOrphans =
                     settings.buckets(of: known).contains(name)
                     && probe.reportsOrphans(of: name, among: set.siblings, known: known)
@@ -289,7 +290,8 @@ actor BadReferences {
             Finding(
                 probe: probe.name, kind: .badReference, relation: relation, rowID: bad.rowID,
                 bucket: probe.settings.bucket,
-                objectKey: bad.raw, expected: "a reference of form \(probe.settings.parser.form.rawValue)",
+                objectKey: withoutSecrets(bad.raw),
+                expected: "a reference of form \(probe.settings.parser.form.rawValue)",
                 observed: bad.reason, repair: repairText(.badReference, .unknown))
         ])
     }

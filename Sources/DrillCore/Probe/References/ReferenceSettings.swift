@@ -76,35 +76,37 @@ package struct ReferenceSettings: Sendable {
 
     package init(_ reader: SettingsReader, _ context: ProbeContext) throws {
         let key = try reader.requiredString("key")
-        switch (try reader.string("table"), try reader.string("query")) {
+        switch (try reader.nonEmptyString("table"), try reader.nonEmptyString("query")) {
         case (let table?, nil): query = ReferenceQuery(source: .table(table), key: key)
         case (nil, let text?): query = ReferenceQuery(source: .query(text), key: key)
         case (.some, .some): throw reader.error("query", "give either `table` or `query`, not both")
         case (nil, nil): throw reader.error("table", "is missing; give a `table` or a `query`")
         }
-        query.bucketColumn = try reader.string("bucket_column")
-        query.condition = try reader.string("where")
+        query.bucketColumn = try reader.nonEmptyString("bucket_column")
+        query.condition = try reader.nonEmptyString("where")
         query.id = try reader.strings("id")
-        query.size = try reader.string("size")
-        query.version = try reader.string("version")
-        query.changedAt = try reader.string("changed_at")
+        query.size = try reader.nonEmptyString("size")
+        query.version = try reader.nonEmptyString("version")
+        query.changedAt = try reader.nonEmptyString("changed_at")
         query.searchPath = try reader.strings("search_path") ?? []
 
         let form = try reader.choice("form", ReferenceForm.self) ?? .key
-        bucket = try reader.string("bucket")
+        bucket = try reader.nonEmptyString("bucket")
         if bucket != nil, query.bucketColumn != nil {
             throw reader.error("bucket_column", "give either `bucket` or `bucket_column`, not both")
         }
         if bucket == nil, query.bucketColumn == nil, form != .url {
             throw reader.error("bucket", "is missing; give `bucket`, `bucket_column` or `form: url`")
         }
-        if let bucket, !context.buckets.contains(bucket) {
+        func requireKnown(_ bucket: String, at key: String) throws {
+            guard !context.buckets.contains(bucket) else { return }
             var hints = ["backup.objects has: \(context.buckets.sorted().joined(separator: ", "))."]
             if let nearest = nearestWord(to: bucket, among: context.buckets) {
                 hints.insert("Did you mean `\(nearest)`?", at: 0)
             }
-            throw reader.error("bucket", "`\(bucket)` is not among backup.objects", hints: hints)
+            throw reader.error(key, "`\(bucket)` is not among backup.objects", hints: hints)
         }
+        if let bucket { try requireKnown(bucket, at: "bucket") }
         if context.buckets.isEmpty {
             throw reader.error("key", "a references probe needs backup.objects, and there is none")
         }
@@ -114,13 +116,16 @@ package struct ReferenceSettings: Sendable {
             guard form == .url else { throw reader.error("hosts", "only means something with `form: url`") }
             if reader.node("hosts")?.mapping != nil {
                 for (host, value) in try reader.map("hosts") ?? [] {
-                    bucketHosts[host] = try reader.required("hosts", reader.source.text(value))
+                    let bucket = try reader.required("hosts", reader.source.text(value))
+                    try requireKnown(bucket, at: "hosts")
+                    bucketHosts[host] = bucket
                 }
             } else {
                 endpoints += try reader.strings("hosts") ?? []
             }
         }
-        parser = ReferenceParser(form: form, endpoints: endpoints, bucketHosts: bucketHosts)
+        parser = ReferenceParser(
+            form: form, endpoints: endpoints, bucketHosts: bucketHosts, knownBuckets: context.buckets)
         prefix = Array((try reader.string("prefix") ?? "").utf8)
         if form == .url, !prefix.isEmpty { throw reader.error("prefix", "cannot stand before a URL") }
         if form == .url, query.bucketColumn != nil {
