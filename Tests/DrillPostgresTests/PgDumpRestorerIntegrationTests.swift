@@ -21,6 +21,7 @@ import Testing
         ("custom", ["-Fc"], nil), ("directory", ["-Fd"], nil), ("tar", ["-Ft"], nil), ("plain", ["-Fp"], nil),
         ("plain with create", ["-Fp", "--create", "--verbose"], nil), ("inserts", ["-Fp", "--inserts"], nil),
         ("plain by gzip", ["-Fp"], "gzip"), ("plain by zstd", ["-Fp"], "zstd"), ("custom by gzip", ["-Fc"], "gzip"),
+        ("plain by lz4", ["-Fp"], "lz4"), ("tar by xz", ["-Ft"], "xz"), ("plain by bzip2", ["-Fp"], "bzip2"),
     ]
 
     @Test(arguments: formats.indices)
@@ -30,8 +31,10 @@ import Testing
             try await RestoreFixture.with { fixture in
                 let path = try await fixture.dump(source, options)
                 if let packer {
-                    try await fixture.run(packer, packer == "gzip" ? [path] : ["-q", "--rm", path])
-                    let packed = path + (packer == "gzip" ? ".gz" : ".zst")
+                    let ending = ["gzip": ".gz", "zstd": ".zst", "lz4": ".lz4", "xz": ".xz", "bzip2": ".bz2"][packer]
+                    let removes = ["zstd", "lz4"].contains(packer)
+                    try await fixture.run(packer, removes ? ["-q", "--rm", path] : [path])
+                    let packed = try path + #require(ending)
                     try FileManager.default.moveItem(atPath: packed, toPath: path)
                 }
                 let restorer = try fixture.restorer()

@@ -16,10 +16,10 @@ say() { printf 'install: %s\n' "$*" >&2; }
 packages_of() {
     case $1 in
         build) echo libpq-dev libcurl4-openssl-dev libsqlite3-dev pkg-config ;;
-        # pg_cron is one of the live wires that a restored server must not follow.
-        postgres) echo postgresql postgresql-contrib postgresql-15-cron ;;
+        postgres) echo postgresql postgresql-contrib ;;
         s3) echo ceph-mon ceph-osd ceph-mgr radosgw ceph-common curl openssl ;;
-        tools) echo libxml2-utils sqlite3 strace zstd lz4 pgbackrest barman ;;
+        # pg_cron is one of the live wires that a restored server must not follow.
+        tools) echo libxml2-utils sqlite3 strace zstd lz4 xz-utils bzip2 pgbackrest barman postgresql-15-cron ;;
         html) echo chromium ;;
         bench) echo rclone curl pgbackrest ;;
         python) ;;

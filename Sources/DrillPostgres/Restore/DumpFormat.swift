@@ -6,8 +6,22 @@ enum DumpFormat: Sendable, Equatable {
     /// Holds one of the others; which, shows once it is unpacked.
     case packed(Packing)
 
-    enum Packing: String, Sendable {
-        case gzip, zstd
+    /// Each is the name of the program that unpacks it by `-dc`.
+    enum Packing: String, Sendable, CaseIterable {
+        case gzip, zstd, lz4, xz, bzip2
+
+        var magic: [UInt8] {
+            switch self {
+            case .gzip: [0x1F, 0x8B]
+            case .zstd: [0x28, 0xB5, 0x2F, 0xFD]
+            case .lz4: [0x04, 0x22, 0x4D, 0x18]
+            case .xz: [0xFD, 0x37, 0x7A, 0x58, 0x5A, 0]
+            case .bzip2: [0x42, 0x5A, 0x68]
+            }
+        }
+
+        /// Debian's package with that program.
+        var package: String { self == .xz ? "xz-utils" : rawValue }
     }
 
     var text: String {
@@ -25,10 +39,9 @@ enum DumpFormat: Sendable, Equatable {
     init?(head: [UInt8]) {
         if head.starts(with: "PGDMP".utf8) {
             self = .custom
-        } else if head.starts(with: [0x1F, 0x8B]) {
-            self = .packed(.gzip)
-        } else if head.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) {
-            self = .packed(.zstd)
+        } else if let packing = Packing.allCases.first(where: { head.starts(with: $0.magic) }) {
+            // Before plain SQL: some of these keep the first words of a text as they are.
+            self = .packed(packing)
         } else if TarHeader(head[...].prefix(TarHeader.blockBytes)) != nil {
             self = .tar
         } else if PlainFacts.isDump(head: head) || head.starts(with: [0xFF, 0xFE]) || head.starts(with: [0xFE, 0xFF]) {
@@ -38,11 +51,9 @@ enum DumpFormat: Sendable, Equatable {
         }
     }
 
-    /// What a file is whose bytes are known but not read here, such as `xz`.
+    /// What a file is whose bytes are known but not read here, such as `zip`.
     static func foreignPacking(head: [UInt8]) -> String? {
         let known: [(magic: [UInt8], name: String)] = [
-            ([0xFD, 0x37, 0x7A, 0x58, 0x5A, 0], "xz"), ([0x42, 0x5A, 0x68], "bzip2"),
-            ([0x04, 0x22, 0x4D, 0x18], "lz4"),
             ([0x50, 0x4B, 0x03, 0x04], "zip"), ([0x37, 0x7A, 0xBC, 0xAF, 0x27, 0x1C], "7z"),
         ]
         return known.first { head.starts(with: $0.magic) }?.name

@@ -65,7 +65,7 @@ struct DumpInspector: Sendable {
             throw DrillError(
                 .couldNotLook, "the dump is packed by \(packing), which is not unpacked here",
                 at: "\(folder.place)/\(path)",
-                hints: ["Dumps may be packed by gzip or zstd, or by pg_dump itself."])
+                hints: ["Dumps may be packed by gzip, zstd, lz4, xz or bzip2, or by pg_dump itself."])
         }
         if head.allSatisfy({ $0 == 0 }) { return DumpFault(what: "the dump is nothing but zero bytes") }
         return DumpFault(what: "`\(path)` is neither an archive nor plain SQL of pg_dump")

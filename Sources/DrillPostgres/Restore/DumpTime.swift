@@ -20,17 +20,6 @@ struct DumpTime: Sendable {
         }
     }
 
-    /// Says so where the header's time and the set's own time are whole hours apart, as they are when a zone is not told.
-    func note(header: Date, setTime: Date?) -> String? {
-        guard zone == nil, let setTime else { return nil }
-        let apart = header.timeIntervalSince(setTime)
-        let hours = (apart / 3600).rounded()
-        guard hours != 0, abs(hours) <= 14, abs(apart - hours * 3600) <= 600 else { return nil }
-        return
-            "The dump's header, which bears no zone, is \(Int(abs(hours))) h \(hours > 0 ? "after" : "before") the set's "
-            + "own time when read as UTC; set `time_zone` where pg_dump ran in another zone."
-    }
-
     private var utc: TimeZone { TimeZone(secondsFromGMT: 0) ?? .gmt }
 }
 

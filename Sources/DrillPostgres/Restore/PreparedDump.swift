@@ -52,7 +52,7 @@ struct PreparedDump: Sendable {
                 .couldNotLook,
                 "the dump is packed by \(packing.rawValue), and there is no `\(packing.rawValue)` to unpack it",
                 at: path,
-                hints: ["Install it: `apt-get install \(packing.rawValue)`."])
+                hints: ["Install it: `apt-get install \(packing.package)`."])
         }
         var command = Command(tool, ["-dc"])
         command.input = .file(path: path)
@@ -64,6 +64,9 @@ struct PreparedDump: Sendable {
         if words.contains(where: { $0.contains("No space left on device") }) {
             throw DrillError(
                 .couldNotLook, "scratch is full: the dump could not be unpacked", at: unpacked, hints: words)
+        }
+        if case .signalled = result.ending {
+            throw DrillError(.couldNotLook, "\(packing.rawValue) \(result.endingText)", at: path, hints: words)
         }
         throw DrillError(
             .backupUnusable,

@@ -13,7 +13,10 @@ struct RestoreTarget: Sendable {
     var setsGrants = true
 
     var isOwnServer: Bool { server != nil }
-    var place: String { owner.place }
+    /// For a person: of a server of our own, where it lies.
+    var place: String {
+        server == nil ? owner.place : "scratch server in \(owner["host"] ?? "")"
+    }
 
     /// Throws where our own server has ended.
     func requireRunning() throws { try server?.requireRunning() }
