@@ -142,13 +142,26 @@ actor Conclusion {
         return [restore, judged, cleanup]
     }
 
+    /// All of them stand among the findings.
+    private static let setsInReason = 3
+
     private var reason: String {
-        var parts = failedSets.map { failed in
+        var parts = failedSets.prefix(Self.setsInReason).map { failed in
             "\(failed.id.map { "set \($0)" } ?? "restore"): \(failed.reason.split(separator: "\n").first ?? "")"
         }
-        if let stopError { parts.append("could not look: \(stopError.place.map { "\($0): " } ?? "")\(stopError.what)") }
+        if failedSets.count > Self.setsInReason {
+            let more = failedSets.count - Self.setsInReason
+            parts.append("\(more) more set\(more == 1 ? "" : "s") cannot be restored either")
+        }
+        if let stopError {
+            let words = "\(stopError.place.map { "\($0): " } ?? "")\(stopError.what)"
+            parts.append(stopError.code == .cancelled ? words : "could not look: \(words)")
+        }
         for verdict in [Verdict.fail, .inconclusive] {
-            let names = results.filter { $0.verdict == verdict }.map(\.probe)
+            let names = results.filter { $0.verdict == verdict }.map { result in
+                result.failed > 0 && result.examined > 1
+                    ? "\(result.probe) (\(grouped(result.failed)) of \(grouped(result.examined)))" : result.probe
+            }
             if !names.isEmpty { parts.append("\(verdict.rawValue): \(names.joined(separator: ", "))") }
         }
         if let objectives, objectives.verdict != .pass { parts.append("objectives: \(objectives.message)") }

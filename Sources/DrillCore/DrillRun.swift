@@ -21,6 +21,8 @@ struct DrillRun: Sendable {
                 let trouble = (error as? DrillError).flatMap { $0.code == .cancelled ? "; \($0.what)" : nil } ?? ""
                 await conclusion.stopped(
                     by: DrillError(.deadlinePassed, "the deadline of \(spanText(deadline.seconds)) passed\(trouble)"))
+            } else if let words = options.interruption?() {
+                await conclusion.stopped(by: DrillError(.cancelled, words))
             } else {
                 await conclusion.stopped(by: DrillError(wrapping: error))
             }
@@ -34,15 +36,19 @@ struct DrillRun: Sendable {
         let catalog = drill.backup.catalog
         let sets = try await phase("choose the backup set") { () -> ([BackupSet], String) in
             let all = try await catalog.candidates()
-            return (all, "\(all.count) candidates in \(catalog.place)")
+            return (all, "\(all.count) candidate\(all.count == 1 ? "" : "s") in \(catalog.place)")
         }
-        for (index, candidate) in sets.enumerated() where options.setID.map({ $0 == candidate.id }) ?? true {
+        for (index, candidate) in sets.enumerated() where isWanted(candidate) {
             let isLast = try await withVolume(of: candidate, conclusion) {
                 try await drillCandidate(candidate, olderThan: Array(sets[(index + 1)...]), conclusion)
             }
             if isLast { return }
         }
         if await !conclusion.hasRestoreFinding { try await noUsableSet(sets, conclusion) }
+    }
+
+    private func isWanted(_ candidate: BackupSet) -> Bool {
+        options.setID.map { $0.utf8.elementsEqual(candidate.id.utf8) } ?? true
     }
 
     /// - Returns: Whether no other candidate is to be tried.
@@ -178,7 +184,9 @@ struct DrillRun: Sendable {
         let seconds = environment.clock.monotonicSeconds() - began
         let rows = restored.rowCounts.reduce(0) { $0 + $1.rows }
         let counted =
-            restored.rowCounts.isEmpty ? "" : ", \(restored.rowCounts.count) tables with \(grouped(rows)) rows"
+            restored.rowCounts.isEmpty
+            ? ""
+            : ", \(restored.rowCounts.count) table\(restored.rowCounts.count == 1 ? "" : "s") with \(grouped(rows)) rows"
         let phase = PhaseRecord(
             name: "restore \(backupSet.id)", startedAt: beganAt, seconds: seconds,
             detail: "\(restored.database.place)\(counted)")
@@ -210,11 +218,10 @@ struct DrillRun: Sendable {
         }
         for (bucket, store) in set.objects.sorted(by: { $0.key < $1.key }) {
             await conclusion.note(await store.notes.map { "Bucket \(bucket): \($0)" })
-            let usage = await store.usage
+            let usage = await store.usage.filter { $0.value > 0 }.sorted { $0.key < $1.key }
             if !usage.isEmpty {
-                let text = usage.sorted { $0.key < $1.key }.map { "\(grouped($0.value)) \($0.key)" }.joined(
-                    separator: ", ")
-                await conclusion.note(["Bucket \(bucket): asked \(text)."])
+                let text = usage.map { "\(grouped($0.value)) \($0.key)" }.joined(separator: ", ")
+                await conclusion.note(["Bucket \(bucket): \(text)."])
             }
         }
         await conclusion.note(await set.database.notes)
@@ -236,7 +243,7 @@ struct DrillRun: Sendable {
         var result: ProbeResult
         do {
             let outcome = try await probe.run(against: set)
-            let doubt = outcome.doubt.map { "; \($0)" } ?? ""
+            let doubt = outcome.doubt.flatMap { outcome.summary.contains($0) ? nil : "; \($0)" } ?? ""
             let floor =
                 outcome.examined < outcome.minimumExamined
                 ? "; examined \(grouped(outcome.examined)), fewer than the \(grouped(outcome.minimumExamined)) that the probe expects"

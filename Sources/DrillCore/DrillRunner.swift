@@ -24,9 +24,12 @@ package struct DrillRunner: Sendable {
         package var setID: String?
         /// What samples are drawn with.
         package var seed: UInt64
-        package init(setID: String? = nil, seed: UInt64) {
+        /// What ended the run from outside, such as `ended by SIGTERM`; nil while nothing has.
+        package var interruption: (@Sendable () -> String?)?
+        package init(setID: String? = nil, seed: UInt64, interruption: (@Sendable () -> String?)? = nil) {
             self.setID = setID
             self.seed = seed
+            self.interruption = interruption
         }
     }
 

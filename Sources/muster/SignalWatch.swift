@@ -25,6 +25,10 @@ final class SignalWatch: @unchecked Sendable {
         }
     }
 
+    static func name(_ number: Int32) -> String {
+        [SIGINT: "SIGINT", SIGTERM: "SIGTERM", SIGHUP: "SIGHUP"][number] ?? "signal \(number)"
+    }
+
     var received: Int32? { state.withLock { $0.received } }
 
     /// Replaces what a signal does; where one came already it is done at once.

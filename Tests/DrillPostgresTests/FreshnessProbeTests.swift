@@ -33,8 +33,8 @@ struct FreshnessProbeTests {
         #expect(judged.finding?.kind == .staleData)
         #expect(
             judged.finding?.observed
-                == "2026-11-14T11:30:04.000Z, 1h 0m before the recovery point 2026-11-14T12:30:05.000Z")
-        #expect(judged.finding?.expected == "within 1h 0m before the recovery point 2026-11-14T12:30:05.000Z")
+                == "2026-11-14T11:30:04.000Z, 1h 1s before the recovery point 2026-11-14T12:30:05.000Z")
+        #expect(judged.finding?.expected == "within 1h before the recovery point 2026-11-14T12:30:05.000Z")
     }
 
     @Test func futureIsAFindingBeyondFiveMinutes() throws {

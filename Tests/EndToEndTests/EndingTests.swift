@@ -31,7 +31,10 @@ struct EndingTests {
         #expect(process.terminationReason == .exit)
         #expect(process.terminationStatus == 128 + number)
         #expect(try shop.leftInScratch.isEmpty)
-        #expect(try shop.ledger("SELECT verdict, finished_at IS NOT NULL FROM run") == ["inconclusive|1"])
+        let name = number == SIGTERM ? "SIGTERM" : "SIGINT"
+        #expect(
+            try shop.ledger("SELECT verdict, finished_at IS NOT NULL, reason FROM run")
+                == ["inconclusive|1|ended by \(name)"])
         let junit = String(decoding: try shop.read("all.xml"), as: UTF8.self)
         #expect(junit.contains("<error"))
     }

@@ -82,6 +82,13 @@ struct MaintenanceWindowTests {
         let ran = try shop.muster(["run", "drill.yaml"])
         #expect(ran.status == 1, "\(ran.errors)")
         #expect(try shop.ledger("SELECT kind, observed FROM finding") == ["restore|there is no backup set"])
+        for day in 1...6 { try shop.write("", to: "sets/2026-01-0\(day)") }
+        #expect(try shop.muster(["run", "drill.yaml"]).status == 1)
+        let reason = try shop.ledger("SELECT reason FROM run ORDER BY started_at DESC, run_id DESC LIMIT 1").first ?? ""
+        #expect(reason.hasPrefix("set 2026-01-06: it is a file"))
+        #expect(
+            reason.hasSuffix(
+                "set 2026-01-04: it is a file, and a set is a folder; 3 more sets cannot be restored either"))
     }
 
     @Test("V2: a table without rows is inconclusive") func emptyTable() throws {

@@ -34,6 +34,52 @@ struct UsageTests {
         ),
         ("sets: sets", "sets: sets\n  target: 2026-11-14T14:30:05", "drill.yaml:4: backup.target", "offset"),
         ("drill: usage", "drill: usage\ndrill: again", "drill.yaml:", "twice"),
+        ("\"%Y-%m-%d\"", "\"%Y-%Q\"", "drill.yaml:4: backup.named: %Q in", "known: %Y %m"),
+        (
+            "path: db.dump", "path: db.dump, bin: nowhere", "drill.yaml:5: backup.database.bin: there is no directory",
+            ""
+        ),
+        (
+            "probes:", "scratch: { directory: nowhere }\nprobes:",
+            "drill.yaml:7: scratch.directory: there is no directory", ""
+        ),
+        ("probes:", "scratch:\nprobes:", "drill.yaml:7: `scratch` has no value", "take the line out"),
+        (
+            "probes:", "scratch: { database: { kind: database, server: \"host=x password=y\" } }\nprobes:",
+            "drill.yaml:7: scratch.database.server: a password in the drill file", "password_file"
+        ),
+        (
+            "probes:", "scratch: { database: { kind: database, server: \"host=x\", password_file: nowhere } }\nprobes:",
+            "drill.yaml:7: scratch.database.password_file: there is no file `nowhere`", ""
+        ),
+        ("key: key", "key: \"\"", "drill.yaml:8: probes[0].key: is empty", ""),
+        ("key: key", "key: key, content: ", "drill.yaml:8: `content` has no value", ""),
+        ("key: key", "key: key, where: \" \"", "drill.yaml:8: probes[0].where: is empty", ""),
+        (
+            "key: key", "key: key, form: url, hosts: { cdn.example.com: uplods }",
+            "drill.yaml:8: probes[0].hosts: `uplods` is not among backup.objects", "Did you mean `uploads`?"
+        ),
+        (
+            "probes:", "probes:\n  - { name: c, kind: command, run: [sh], timeout: 0s }",
+            "drill.yaml:8: probes[0].timeout: must be longer than nothing", ""
+        ),
+        (
+            "probes:", "probes:\n  - { name: c, kind: command, run: [./drill.yaml] }",
+            "drill.yaml:8: probes[0].run: `./drill.yaml` may not be run", "chmod"
+        ),
+        (
+            "probes:", "probes:\n  - { name: f, kind: freshness, query: select now(), within: 0h }",
+            "drill.yaml:8: probes[0].within: must be longer", ""
+        ),
+        (
+            "probes:", "probes:\n  - { name: s, kind: sql, query: select 1, expect: { min: 2, max: 1 } }",
+            "drill.yaml:8: probes[0].expect.min: 2 is more than max", ""
+        ),
+        (
+            "sets: sets\n  named: \"%Y-%m-%d\"", "target: 2026-11-14T14:30:05Z",
+            "drill.yaml:4: a single dump cannot be recovered to an instant", "sets"
+        ),
+        ("sets: sets", "sets: sets\n  target: { name: before }", "drill.yaml:6: a dump knows no WAL location", ""),
     ])
     func aWrongDrillFileIsRefused(from: String, to: String, message: String, hint: String) throws {
         let shop = try Workshop()
@@ -57,6 +103,17 @@ struct UsageTests {
         #expect(try shop.muster(["run"]).status == 64)
         #expect(try shop.muster(["frobnicate"]).status == 64)
         #expect(!shop.exists("reports"))
+    }
+
+    @Test func anUnknownSetIsRefusedBeforeAnythingIsMade() throws {
+        let shop = try Workshop()
+        try shop.folder("sets/2026-01-02")
+        try shop.write(Self.good, to: "drill.yaml")
+        let ran = try shop.muster(["run", "drill.yaml", "--set", "2026-01-03", "--junit", "all.xml"])
+        #expect(ran.status == 64)
+        #expect(ran.errors.contains("Did you mean `2026-01-02`?"), "\(ran.errors)")
+        #expect(!shop.exists("reports"))
+        #expect(!shop.exists("all.xml"))
     }
 
     @Test func theTemplateIsAcceptedOnceItsPathsExist() throws {

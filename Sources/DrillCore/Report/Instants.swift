@@ -94,15 +94,19 @@ private func flooredDivision(_ value: Int64, _ divisor: Int64) -> (quotient: Int
 
 /// `2h 5m`, `4m 12s`, `12.3 s`, `84 ms`: a span for people.
 package func spanText(_ seconds: Double) -> String {
-    let size = abs(seconds)
-    let sign = seconds < 0 ? "-" : ""
-    if size < 1 { return "\(sign)\(Int((size * 1000).rounded())) ms" }
-    if size < 60 { return "\(sign)\(fixed(size, 1)) s" }
-    let whole = Int64(size.rounded())
-    if whole < 3600 { return "\(sign)\(whole / 60)m \(whole % 60)s" }
-    if whole < 172_800 { return "\(sign)\(whole / 3600)h \(whole % 3600 / 60)m" }
-    return "\(sign)\(whole / 86_400)d \(whole % 86_400 / 3600)h"
+    // Beyond this it is no span of ours, and the conversion would trap.
+    let milliseconds = seconds.isFinite ? Int64((min(max(seconds, -9e12), 9e12) * 1000).rounded()) : 0
+    let magnitude = Int64(milliseconds.magnitude)
+    let sign = milliseconds < 0 ? "-" : ""
+    if magnitude < 1000 { return "\(sign)\(magnitude)ms" }
+    if magnitude < 9950 { return "\(sign)\((magnitude + 50) / 1000).\((magnitude + 50) / 100 % 10)s" }
+    let whole = (magnitude + 500) / 1000
+    let parts = [(whole / 86_400, "d"), (whole / 3600 % 24, "h"), (whole / 60 % 60, "m"), (whole % 60, "s")]
+    let first = parts.firstIndex { $0.0 > 0 } ?? 3
+    return sign + parts[first...].filter { $0.0 > 0 }.map { "\($0.0)\($0.1)" }.joined(separator: " ")
 }
+
+package func spanText(_ duration: Duration) -> String { spanText(duration.seconds) }
 
 /// With that many decimals and a point, in every locale.
 package func fixed(_ value: Double, _ decimals: Int) -> String {

@@ -80,18 +80,3 @@ func decimalSeconds(_ seconds: Double) -> String {
     return (milliseconds < 0 ? "-" : "") + "\(milliseconds.magnitude / 1000)."
         + String(repeating: "0", count: 3 - fraction.count) + fraction
 }
-
-/// `1d 2h 3m 4s` for people; below ten seconds with a decimal, below one in milliseconds.
-func spanText(_ seconds: Double) -> String {
-    let milliseconds = milliseconds(seconds)
-    let magnitude = Int64(milliseconds.magnitude)
-    let sign = milliseconds < 0 ? "-" : ""
-    if magnitude < 1000 { return "\(sign)\(magnitude)ms" }
-    if magnitude < 9950 { return "\(sign)\((magnitude + 50) / 1000).\((magnitude + 50) / 100 % 10)s" }
-    let whole = (magnitude + 500) / 1000
-    let parts = [(whole / 86_400, "d"), (whole / 3600 % 24, "h"), (whole / 60 % 60, "m"), (whole % 60, "s")]
-    let first = parts.firstIndex { $0.0 > 0 } ?? 3
-    return sign + parts[first...].filter { $0.0 > 0 }.map { "\($0.0)\($0.1)" }.joined(separator: " ")
-}
-
-func spanText(_ duration: Duration) -> String { spanText(Double(milliseconds(duration)) / 1000) }

@@ -37,10 +37,13 @@ struct RunCommand: AsyncParsableCommand {
         // All files are read before the first drill begins: a mistake in the last one costs nothing.
         let drills = try files.map { try workplace.loader.load($0, overrides) }
         try refuseDoubles(drills)
+        try await refuseUnknownSet(drills)
         let session = try RunSession(
             workplace: workplace, reports: reports.reports, junit: junit, drills: drills)
-        let options = DrillRunner.Options(setID: set, seed: seed ?? .random(in: 0...UInt64.max))
         let signals = SignalWatch([SIGINT, SIGTERM, SIGHUP])
+        let options = DrillRunner.Options(
+            setID: set, seed: seed ?? .random(in: 0...UInt64.max),
+            interruption: { signals.received.map { "ended by \(SignalWatch.name($0))" } })
         var records: [RunRecord] = []
         for drill in drills {
             let work = Task { try await session.run(drill, options) }
@@ -70,6 +73,16 @@ struct RunCommand: AsyncParsableCommand {
             throw DrillError(
                 .usage, "two drill files are named `\(drill.name)`: \(other.path) and \(drill.path)",
                 hints: ["Give each drill a name of its own: its reports carry it."])
+        }
+    }
+
+    /// A catalog that cannot be read is no mistake of the command's: the run then says so itself.
+    private func refuseUnknownSet(_ drills: [Drill]) async throws {
+        guard let set else { return }
+        for drill in drills {
+            let candidates: [BackupSet]
+            do { candidates = try await drill.backup.catalog.candidates() } catch { continue }
+            _ = try candidates.named(set, at: drill.backup.catalog.place)
         }
     }
 
