@@ -15,6 +15,17 @@ import Testing
         try compare(.unfinished(header()), "Tests/DrillReportsTests/Golden/unfinished", name)
     }
 
+    @Test func whatToDoAboutAnErrorStandsOnALineOfItsOwn() {
+        var record = passedRecord()
+        var result = probeResult("avatars", .inconclusive)
+        result.summary = "could not look: no table crm.doc\n  Did you mean crm.docs?\n  ::error::no"
+        record.probes = [result]
+        let lines = summaryText(record, reportsDirectory: "reports").map(\.text)
+        #expect(lines.contains { $0.hasSuffix("avatars     could not look: no table crm.doc") })
+        #expect(lines.contains { $0.hasSuffix("  Did you mean crm.docs?") && !$0.contains("avatars") })
+        #expect(lines.contains { $0.hasSuffix("  \\x3a:error::no") }, "J5")
+    }
+
     private func compare(_ record: RunRecord, _ folder: String, _ name: String) throws {
         let bytes: [UInt8] =
             switch name {

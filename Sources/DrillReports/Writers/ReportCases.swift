@@ -100,7 +100,7 @@ extension Finding {
         }
         if let expected { parts.append("expected \(expected)") }
         if let observed { parts.append("observed \(observed)") }
-        if let evidence { parts.append(evidence) }
+        if let evidence, evidence != observed { parts.append(evidence) }
         return shortened(oneLine(parts.joined(separator: "; ")), to: 1200)
     }
 }

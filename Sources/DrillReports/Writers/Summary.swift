@@ -85,10 +85,11 @@ private func caseLines(_ record: RunRecord) -> [SummaryLine] {
             case .inconclusive: .doubtful
             }
         let verdict = padded(reportCase.verdict == .pass ? "pass" : reportCase.verdict.rawValue.uppercased(), 14)
+        let message = sentences(reportCase.message)
         lines.append(
             SummaryLine(
-                style,
-                "  \(verdict)\(padded(terminalSafe(reportCase.name), width + 2))\(terminalSafe(reportCase.message))"))
+                style, "  \(verdict)\(padded(terminalSafe(reportCase.name), width + 2))\(message.first ?? "")"))
+        lines += message.dropFirst().map { SummaryLine(.plain, "  " + padded("", width + 16) + $0) }
         if let result = reportCase.result {
             let counts =
                 "examined \(grouped(result.examined)), passed \(grouped(result.passed)), "
@@ -97,6 +98,13 @@ private func caseLines(_ record: RunRecord) -> [SummaryLine] {
         }
     }
     return lines + [SummaryLine(.plain, "")]
+}
+
+/// The lines of a message, its hints for one, each safe on a terminal.
+private func sentences(_ message: String) -> [String] {
+    shortened(message, to: 4000).utf8.split(separator: UInt8(ascii: "\n")).map { line in
+        terminalSafe(String(decoding: line.drop { $0 == UInt8(ascii: " ") }, as: UTF8.self))
+    }
 }
 
 /// At most so many groups on a terminal; the reports hold all.

@@ -34,9 +34,18 @@ struct ReportCommand: AsyncParsableCommand {
         }
         let ledger = try reports.ledger()
         let record = try await ledger.record(named: run)
+        if formats.count > 1, let output { try makeDirectory(output) }
         for format in formats {
             let path = output.map { formats.count == 1 ? $0 : "\($0)/\(fileName(format))" }
             try await write(format, record, ledger, to: path)
+        }
+    }
+
+    private func makeDirectory(_ path: String) throws {
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        } catch {
+            throw DrillError(.usage, "cannot make the directory: \(error.localizedDescription)", at: path)
         }
     }
 
