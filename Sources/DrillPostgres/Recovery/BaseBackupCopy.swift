@@ -190,7 +190,7 @@ struct BaseBackupCopy: Sendable {
                 environment: ["LC_ALL": "C"]))
         guard result.succeeded else {
             let words = result.errorText.split(whereSeparator: \.isNewline)
-                .map { $0.replacing("pg_verifybackup: error: ", with: "") }
+                .map { String($0.replacing("pg_verifybackup: error: ", with: "")) }
             throw DrillError(
                 .backupUnusable, "pg_verifybackup: \(words.first ?? result.endingText)", at: backup.place,
                 hints: Array(words.dropFirst().prefix(10)))
