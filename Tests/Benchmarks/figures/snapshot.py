@@ -21,7 +21,7 @@ def make_data_directory(place, rows):
         f"FROM generate_series(1::bigint, {rows}::bigint) AS i"
     )
     try:
-        for sql in (statement, "ALTER TABLE filled ADD PRIMARY KEY (id)", "CHECKPOINT", "INSERT INTO filled VALUES (0, '')"):
+        for sql in (statement, "ALTER TABLE filled ADD PRIMARY KEY (id)", "CHECKPOINT", "SET synchronous_commit = on; INSERT INTO filled VALUES (0, '')"):
             subprocess.run(["psql", "-X", "-q", "-d", server, "-c", sql], stdin=subprocess.DEVNULL, check=True)
     finally:
         subprocess.run([SERVICE, "stop", folder], stdin=subprocess.DEVNULL, check=True)
