@@ -99,7 +99,7 @@ import Testing
                 let copies = CopyFixture(tree: tree, environment: fixture.environment)
                 copies.keeping.decide(isKept: true)
                 let made = Mutex<(any ObjectStore)?>(nil)
-                let copier = try copier(copies, ["bucket": "scratch-\(name)"])
+                let copier = try self.copier(copies, ["bucket": "scratch-\(name)"])
                 try await run(copier, copies, [try await fixture.store(name)]) { copied in
                     made.withLock { $0 = copied.stores[name] }
                 }
@@ -231,7 +231,8 @@ import Testing
             }
             #expect(failed?.code == .couldNotLook, "\(failed?.description ?? "")")
             standIn.clearFaults()
-            #expect(try await entries("scratch").isEmpty)
+            let left = try await entries("scratch")
+            #expect(left.isEmpty)
             #expect(copies.journal.open.isEmpty)
         }
     }
@@ -327,7 +328,8 @@ import Testing
             standIn.bucket("scratch").put(key.utf8, body: "somebody's".utf8)
             let taken = await refusal { try await run(copier(copies), copies, [try await fixture.store("uploads")]) }
             #expect(taken?.what.contains("something is there already") == true, "\(taken?.description ?? "")")
-            #expect(try await entries("scratch").map(\.description) == [key])
+            let left = try await entries("scratch")
+            #expect(left.map(\.description) == [key])
             let locked = Array(
                 "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>".utf8
             )
@@ -385,9 +387,9 @@ import Testing
                         waiting = nil
                     }
                 }, into: .of(.completeMultipartUpload).number(3))
-            let copier = try copier(copies, sizes: Self.sizes)
+            let second = try self.copier(copies, sizes: Self.sizes)
             let store = try await fixture.store("uploads")
-            let work = Task { try await run(copier, copies, [store]) }
+            let work = Task { try await run(second, copies, [store]) }
             await withCheckedContinuation { continuation in
                 let isLate = standIn.counts.of(.completeMultipartUpload) >= 3
                 if isLate { continuation.resume() } else { began.withLock { $0 = continuation } }
@@ -478,7 +480,8 @@ import Testing
                 }
             }
             #expect(error?.what.contains("limits.requests") == true, "\(error?.description ?? "")")
-            #expect(try await entries("scratch").isEmpty)
+            let left = try await entries("scratch")
+            #expect(left.isEmpty)
         }
     }
 }
