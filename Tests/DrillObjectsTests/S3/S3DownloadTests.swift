@@ -21,7 +21,7 @@ import Testing
                 "AWS_ACCESS_KEY_ID": S3Fixture.accessKey, "AWS_SECRET_ACCESS_KEY": S3Fixture.secretKey,
                 "HOME": "/nonexistent", "AWS_ENDPOINT_URL_S3": standIn.endpoint,
             ])
-        folder = try S3FolderKind.open("s3://backups/app", environment: fixture.environment)
+        folder = try S3FolderKind.open("s3://backups/app", settings: nil, environment: fixture.environment)
         let directory = FileManager.default.temporaryDirectory.appending(path: "s3download-\(UUID().uuidString)").path
         scratch = Scratch(runID: "r", directory: directory, journal: NoJournal())
     }

@@ -308,7 +308,7 @@ import Testing
         ]
         variables["AWS_ENDPOINT_URL_S3"] = standIn.endpoint
         let fixture = try S3Fixture(endpoint: standIn.endpoint, variables: variables)
-        let folder = try S3FolderKind.open("s3://backups/app", environment: fixture.environment)
+        let folder = try S3FolderKind.open("s3://backups/app", settings: nil, environment: fixture.environment)
         #expect(try await folder.names(in: "") == ["2026-11-13-02-00", "2026-11-14-02-00"])
         let set = folder.folder("2026-11-13-02-00")
         #expect(try await set.names(in: "") == ["db_dump.sqlc", "s3_files"])
