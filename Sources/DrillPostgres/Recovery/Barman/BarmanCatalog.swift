@@ -112,6 +112,10 @@ struct BarmanAnswer<Value: Decodable> {
 
     /// - Throws: `backupUnusable` where the catalog itself is damaged; else `couldNotLook`.
     init(_ result: ToolResult, server: String, at place: String) throws {
+        // A wrong user, or a configuration that it does not read, it tells without JSON.
+        if !result.succeeded, result.output.isEmpty {
+            throw result.failure(.couldNotLook, "Barman says: \(result.firstWords)", at: place)
+        }
         let answer = try result.decoded([String: Part].self, at: place)
         let errors = (answer["_EXCEPTION"]?.messages ?? []) + (answer["_ERROR"]?.messages ?? [])
         if !errors.isEmpty || !result.succeeded {

@@ -39,12 +39,19 @@ struct PreparedRecovery: Sendable {
             ).rows.first ?? []
         }
         guard found.count == 2, found[0] == control.systemIdentifier.map({ String($0) }),
-            found[1] == cluster.dataDirectory
+            let directory = found[1], Self.isSame(directory, cluster.dataDirectory)
         else {
             throw DrillError(
                 .couldNotLook, "the server that answers is not the scratch server", at: host.administration.place,
                 hints: ["It is on \(found.last.flatMap { $0 } ?? "an unknown data directory")."])
         }
+    }
+
+    /// Whether two paths, however they are written, lead to one directory.
+    private static func isSame(_ left: String, _ right: String) -> Bool {
+        var first = stat(), second = stat()
+        return stat(left, &first) == 0 && stat(right, &second) == 0 && first.st_dev == second.st_dev
+            && first.st_ino == second.st_ino
     }
 
     /// A tool is slow to ask: of backups' histories only those may be of use that show an idle database beyond the last commit.
