@@ -19,7 +19,8 @@ struct ArchiveRestore: Sendable {
         var command = Command(tools.path("pg_restore"), arguments)
         command.environment = target.owner.commandVariables.filter { $0.key == "PGPASSFILE" }
         if let home = environment.variables["HOME"] { command.environment["HOME"] = home }
-        command.network = target.isOwnServer ? .sealed : .shared
+        // A sealed child connects to nothing, not even to our server's socket; pg_restore itself runs nothing of the dump.
+        command.network = .shared
         command.errors = .chunks { log.append($0) }
         let result = try await environment.processes.run(command)
         if result.succeeded { return }

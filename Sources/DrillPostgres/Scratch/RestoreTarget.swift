@@ -12,7 +12,6 @@ struct RestoreTarget: Sendable {
     var setsOwners = true
     var setsGrants = true
 
-    var isOwnServer: Bool { server != nil }
     /// For a person: of a server of our own, where it lies.
     var place: String {
         server == nil ? owner.place : "scratch server in \(owner["host"] ?? "")"
