@@ -123,7 +123,10 @@ actor Conclusion {
                 name: "restore", verdict: .fail, message: "\(name)\(failed.reason)\(instead)", seconds: restoreSeconds)
         } else if let backupSet {
             restore = StageResult(
-                name: "restore", verdict: .pass, message: "set \(backupSet.id) was restored", seconds: restoreSeconds)
+                name: "restore", verdict: .pass,
+                message: header.strategy == "restored"
+                    ? "something else restored this database; it was only read" : "set \(backupSet.id) was restored",
+                seconds: restoreSeconds)
         } else {
             restore = StageResult(
                 name: "restore", verdict: .inconclusive, message: stopError?.description ?? "nothing was restored",

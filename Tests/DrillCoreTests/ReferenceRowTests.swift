@@ -53,6 +53,25 @@ extension ReferencesProbeTests {
         #expect(ran.outcome.passed == (isWrong ? 1 : 2))
     }
 
+    @Test("A probe whose rows cannot be read hides no missing object of another", arguments: ["report", "fail"])
+    func anotherProbeThatCannotBeRead(orphans: String) async throws {
+        func ran(_ keys: [String]) async throws -> ProbeOutcome {
+            try await run(
+                "{ table: t, key: k, bucket: b, orphans: \(orphans) }",
+                rows: ["t": keys.map { Row(bytes($0), id: $0) }],
+                stores: [MemoryStore(bucket: "b", entries: [Entry(bytes("a")), Entry(bytes("z"))])],
+                others: [("lost", "{ table: nowhere, key: k, bucket: b }")]
+            ).outcome
+        }
+        #expect(try await ran(["a", "m"]).failed == 1)
+        let whole = try await ran(["a"])
+        #expect(whole.passed == 1)
+        #expect(whole.otherFailures == 0)
+        #expect(whole.verdict == .inconclusive)
+        #expect(
+            whole.doubt == "orphans cannot be told: what probe lost names could not be read: there is no such table")
+    }
+
     @Test("S1: a bucket's name is bytes: another spelling of it is another bucket") func bucketsAreBytes() async throws
     {
         let ran = try await run(

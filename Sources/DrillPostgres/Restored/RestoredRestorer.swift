@@ -41,9 +41,8 @@ struct RestoredRestorer: Restorer {
 
     func examine(_ set: BackupSet) async throws -> ComponentState {
         let database = try await open()
-        let state = ComponentState(.usable, notes: database.notes)
         await database.close()
-        return state
+        return ComponentState(.usable)
     }
 
     func plan(_ set: BackupSet) async throws -> [String] {

@@ -10,6 +10,7 @@ final class ReferenceRun {
     private var doubts: [String] = []
     private var relaxations: [String] = []
     private var badReferences: BadReferences
+    private var knowsOrphans = true
 
     private var settings: ReferenceSettings { probe.settings }
 
@@ -94,6 +95,11 @@ final class ReferenceRun {
     private func callBucket(
         _ name: String, _ bucket: [UInt8], _ store: any ObjectStore, _ segments: inout RowSegments, wantsOrphans: Bool
     ) async throws {
+        var others: [NamedKeys] = []
+        var wantsOrphans = wantsOrphans
+        if wantsOrphans {
+            if let names = try await otherNames(of: name) { others = names } else { wantsOrphans = false }
+        }
         var request = InventoryRequest(prefix: settings.prefix, needsEverything: wantsOrphans)
         if store.wantsSplitHints {
             // Only what a row spells as the key itself says where the key space may be split.
@@ -103,7 +109,6 @@ final class ReferenceRun {
             request.expectedKeyCount = wantsOrphans ? nil : hints.expectedCount
         }
         let inventory = try await store.inventory(request)
-        var others = wantsOrphans ? try await otherNames(of: name) : []
         let isJudged = settings.content != .none || settings.checksum != nil || settings.query.version != nil
         var call = RollCall(
             reportsOrphans: wantsOrphans, judgesEveryMatch: isJudged, requiresSize: settings.required.contains(.size))
@@ -165,8 +170,9 @@ final class ReferenceRun {
         relaxations += missing.notes + matches.notes
     }
 
-    /// The keys that other references probes' rows name in that bucket.
-    private func otherNames(of bucket: String) async throws -> [NamedKeys] {
+    /// The keys that other references probes' rows name in that bucket; nil, and a doubt, where one of these cannot be read: then
+    /// no object can be called an orphan, but every reference can be looked at.
+    private func otherNames(of bucket: String) async throws -> [NamedKeys]? {
         var others: [NamedKeys] = []
         let known = Array(set.objects.keys)
         for case let sibling as ReferencesProbe in set.siblings where sibling.name != probe.name {
@@ -178,11 +184,21 @@ final class ReferenceRun {
             )
             query.includesExcludedRows = false
             let directory = set.scratchDirectory ?? set.evidenceDirectory
-            let references = try await OrderedReferences.open(
-                sibling.settings, stream: set.database.references(query), sorters: set.environment.sorters,
-                directory: directory, onBad: { _ in })
-            others.append(
-                NamedKeys(references, onlyBucket: sibling.settings.bucket, bucket: Array(bucket.utf8)))
+            do {
+                let references = try await OrderedReferences.open(
+                    sibling.settings, stream: set.database.references(query), sorters: set.environment.sorters,
+                    directory: directory, onBad: { _ in })
+                others.append(
+                    NamedKeys(references, onlyBucket: sibling.settings.bucket, bucket: Array(bucket.utf8)))
+            } catch {
+                for other in others { await other.close() }
+                try Task.checkCancellation()
+                knowsOrphans = false
+                doubts.append(
+                    "orphans cannot be told: what probe \(sibling.name) names could not be read: "
+                        + DrillError(wrapping: error).what)
+                return nil
+            }
         }
         return others
     }
@@ -266,7 +282,7 @@ final class ReferenceRun {
         if counts.unlisted > 0 {
             parts.append("\(grouped(counts.unlisted)) answered only when asked by key, though no listing names them")
         }
-        if settings.orphans != .ignore { parts.append("\(grouped(counts.orphans)) orphans") }
+        if settings.orphans != .ignore, knowsOrphans { parts.append("\(grouped(counts.orphans)) orphans") }
         return parts.joined(separator: "; ")
     }
 }
