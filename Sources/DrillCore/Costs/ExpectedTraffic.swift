@@ -132,15 +132,24 @@ package struct CostPlan: Sendable {
         var lines = steps.map(Self.line)
         lines.append(Self.line(total))
         lines.append(
-            "\(Self.word(total.bound))\(S3PriceList.dollars(S3PriceList.requests(total.totals))) for the requests and "
-                + "\(S3PriceList.dollars(S3PriceList.bytesOut(total.totals))) for the bytes if they leave the region, at "
+            "\(Self.price(S3PriceList.requests(total.totals), total.bound)) for the requests and "
+                + "\(Self.price(S3PriceList.bytesOut(total.totals), total.bound)) for the bytes if they leave the region, at "
                 + "\(S3PriceList.name): \(S3PriceList.sentence)")
+        lines.append(
+            "Bytes are those of objects. Answers to requests, retries, and a HEAD for each key that a row names and no listing does come "
+                + "on top.")
         return lines
     }
 
     private static func line(_ expected: ExpectedTraffic) -> String {
         let basis = expected.basis.map { " \($0)" } ?? ""
-        return "\(expected.step): \(word(expected.bound))\(expected.totals.shortText).\(basis)"
+        let bound = expected.totals.isNothing && expected.bound == .atMost ? "" : word(expected.bound)
+        return "\(expected.step): \(bound)\(expected.totals.shortText).\(basis)"
+    }
+
+    private static func price(_ amount: Double, _ bound: ExpectedTraffic.Bound) -> String {
+        let isTiny = amount < 0.0001 && bound != .atLeast
+        return (isTiny ? "" : word(bound)) + S3PriceList.dollars(amount)
     }
 
     private static func word(_ bound: ExpectedTraffic.Bound) -> String {

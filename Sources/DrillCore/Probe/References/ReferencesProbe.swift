@@ -52,8 +52,8 @@ package struct ReferencesProbe: Probe {
             }
             return ExpectedTraffic(
                 "probe \(name) in \(bucket.place), \(level)", totals, bucket.isWhole ? .atMost : .atLeast,
-                basis: (bucket.isWhole ? "If rows name every object; and a" : "For each object that rows name; and a")
-                    + " HEAD for each of up to 10,000 keys that no listing names.")
+                basis: totals.isNothing
+                    ? nil : bucket.isWhole ? "If rows name every object." : "For each object that rows name.")
         }
     }
 

@@ -81,6 +81,8 @@ struct BucketCopier: ObjectCopier {
         var totals = TrafficTotals()
         // Object Lock, and the marker and manifest with what is copied.
         totals[.get] = 1
+        // Whether that bucket is a source's under another name.
+        totals[.head] = Int64(buckets.filter(\.isRemote).count)
         totals[.write] = 2
         // Each page is listed, deleted and listed again, beside looks for what is there at all.
         totals[.list] = 2 * ((objects + 999) / 1000) + 6

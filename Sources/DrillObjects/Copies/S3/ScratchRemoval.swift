@@ -101,20 +101,34 @@ struct ScratchRemoval: Sendable {
         for _ in 0..<Self.passes {
             let found = try await uploads()
             if found.isEmpty { return }
-            for upload in found {
-                do {
-                    _ = try await reader.client.send(
-                        try S3Call(
-                            writing: .abortMultipartUpload, to: place, fullKey: upload.key,
-                            query: [("uploadId", upload.id)]))
-                } catch let error as S3ServiceError where error.status == 404 {
-                    // Ended in the meantime.
-                }
+            for upload in found { try await abort(upload) }
+        }
+    }
+
+    private func abort(_ upload: (key: [UInt8], id: [UInt8])) async throws {
+        for key in spellings(upload.key) {
+            do {
+                _ = try await reader.client.send(
+                    try S3Call(
+                        writing: .abortMultipartUpload, to: place, fullKey: key, query: [("uploadId", upload.id)]))
+                return
+            } catch let error as S3ServiceError where error.status == 404 {
+                // Ended in the meantime, or of the other spelling.
             }
         }
     }
 
-    /// The first of the unfinished uploads; empty where the store has none of that kind.
+    /// A `+` in a URL-encoded key is a space to some servers and itself to others: what it may stand for, below our prefix; the
+    /// upload's id shows which (S5).
+    private func spellings(_ encoded: [UInt8]) -> [[UInt8]] {
+        let withSpaces = encoded.map { $0 == UInt8(ascii: "+") ? UInt8(ascii: " ") : $0 }
+        return (withSpaces == encoded ? [encoded] : [withSpaces, encoded]).map { bytes in
+            let text = String(decoding: bytes, as: UTF8.self)
+            return Array((text.removingPercentEncoding ?? text).utf8)
+        }.filter { $0.starts(with: place.settings.prefix) }
+    }
+
+    /// The first of the unfinished uploads, their keys URL-encoded; empty where the store has none of that kind.
     private func uploads() async throws -> [(key: [UInt8], id: [UInt8])] {
         let query: [(name: String, value: [UInt8]?)] = [
             ("uploads", nil), ("encoding-type", Array("url".utf8)), ("max-uploads", Array("500".utf8)),
@@ -138,10 +152,10 @@ struct ScratchRemoval: Sendable {
             if leaf.path == "Upload/UploadId" {
                 upload.id = leaf.text
             } else {
-                upload.key = isEncoded ? Array((leaf.string.removingPercentEncoding ?? leaf.string).utf8) : leaf.text
+                upload.key = isEncoded ? leaf.text : Array(URLEncoding.component(leaf.string).utf8)
             }
             uploads[leaf.group] = upload
         }
-        return uploads.values.filter { $0.key.starts(with: place.settings.prefix) && !$0.id.isEmpty }
+        return uploads.values.filter { !$0.id.isEmpty && !spellings($0.key).isEmpty }
     }
 }
