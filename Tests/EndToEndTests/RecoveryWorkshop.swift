@@ -6,6 +6,7 @@ import Testing
 /// Segments have 1 MiB. Nothing is synced: only the test reads it.
 final class RecoveryWorkshop {
     let shop: Workshop
+    private var server = Process()
     private let bin = ProcessInfo.processInfo.environment["MUSTER_TEST_PG_BIN"] ?? ""
 
     var bases: String { shop.root + "/bases" }
@@ -31,20 +32,33 @@ final class RecoveryWorkshop {
     private func start(_ settings: [String]) throws {
         let all =
             [
-                "listen_addresses=''", "unix_socket_directories='\(source)'", "fsync=off", "archive_mode=on",
-                "archive_command='cp %p \(wal)/%f'", "track_commit_timestamp=on", "autovacuum=off",
+                "listen_addresses=", "unix_socket_directories=\(source)", "fsync=off", "archive_mode=on",
+                "archive_command=cp %p \(wal)/%f", "track_commit_timestamp=on", "autovacuum=off",
                 "shared_buffers=16MB", "dynamic_shared_memory_type=mmap", "log_timezone=UTC",
             ] + settings
-        let options = all.map { "-c \($0)" }.joined(separator: " ")
-        try pg("pg_ctl", ["start", "-w", "-D", source + "/pgdata", "-l", source + "/log", "-o", options])
+        let words = asServer + ["\(bin)/postgres", "-D", source + "/pgdata"] + all.flatMap { ["-c", $0] }
+        // Not by pg_ctl: a Process does not end as long as a grandchild holds what it inherited.
+        server = Process()
+        server.executableURL = URL(fileURLWithPath: words[0])
+        server.arguments = Array(words.dropFirst())
+        server.standardInput = FileHandle.nullDevice
+        server.standardOutput = FileHandle.nullDevice
+        try shop.write("", to: "server.log")
+        server.standardError = FileHandle(forWritingAtPath: shop.root + "/server.log")
+        try server.run()
+        try shop.wait { (try? self.sql("SELECT 1")) == "1" }
     }
 
     func restart(_ settings: [String]) throws {
-        try pg("pg_ctl", ["stop", "-w", "-m", "fast", "-D", source + "/pgdata"])
+        kill(server.processIdentifier, SIGINT)
+        server.waitUntilExit()
         try start(settings)
     }
 
-    deinit { _ = try? pg("pg_ctl", ["stop", "-m", "immediate", "-D", source + "/pgdata"]) }
+    deinit {
+        kill(server.processIdentifier, SIGQUIT)
+        server.waitUntilExit()
+    }
 
     /// As root, the server and what it reads belong to its OS user.
     private var asServer: [String] {

@@ -7,7 +7,8 @@ struct LSN: Sendable, Hashable, Comparable, CustomStringConvertible {
     /// As PostgreSQL writes it: two hexadecimal halves with a slash between.
     init?(_ text: some StringProtocol) {
         let halves = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard halves.count == 2, halves.allSatisfy({ (1...8).contains($0.utf8.count) }),
+        guard halves.count == 2,
+            halves.allSatisfy({ (1...8).contains($0.utf8.count) && $0.utf8.first != UInt8(ascii: "+") }),
             let high = UInt32(halves[0], radix: 16), let low = UInt32(halves[1], radix: 16)
         else { return nil }
         value = UInt64(high) << 32 | UInt64(low)
