@@ -56,6 +56,7 @@ final class RecoveryWorkshop {
     }
 
     deinit {
+        guard server.isRunning else { return }
         kill(server.processIdentifier, SIGQUIT)
         server.waitUntilExit()
     }
