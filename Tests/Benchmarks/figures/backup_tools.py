@@ -54,7 +54,8 @@ class Repository:
 
     def command(self, words):
         """As the user who may run a server."""
-        drop = ["setpriv", "--reuid=postgres", f"--regid={grp.getgrgid(pwd.getpwnam('postgres').pw_gid).gr_name}", "--init-groups"]
+        group = grp.getgrgid(pwd.getpwnam("postgres").pw_gid).gr_name if os.getuid() == 0 else ""
+        drop = ["setpriv", "--reuid=postgres", f"--regid={group}", "--init-groups"]
         return (drop if os.getuid() == 0 else []) + [str(word) for word in words]
 
     def run(self, words):
@@ -63,7 +64,8 @@ class Repository:
 
     def start(self, data, options):
         options = f"-c listen_addresses= -c unix_socket_directories={self.folder}/socket -c fsync=off -c autovacuum=off {options}"
-        self.run([self.bin / "pg_ctl", "-D", self.folder / data, "-w", "-t", "600", "-l", self.folder / data / "log", "-o", options, "start"])
+        log = self.folder / data / "log"
+        self.run([self.bin / "pg_ctl", "-D", self.folder / data, "-w", "-t", "600", "-l", log, "-o", options, "start"])
 
     def sql(self, statement):
         self.run([self.bin / "psql", "-X", "-q", "-h", self.folder / "socket", "-U", "postgres", "-c", statement])
