@@ -111,7 +111,7 @@ import Testing
     @Test func theLastPairMuchOlderThanTheIntervalIsInDoubt() {
         let found = judged(rows: [0, 5], objects: [object(0), object(5)], point: 25)
         #expect(found.doubts.count == 1)
-        #expect(found.doubts.first?.contains("one is written every 5m 0s") ?? false)
+        #expect(found.doubts.first?.contains("one is written every 5m") ?? false)
         #expect(judged(rows: [0, 5], objects: [object(0), object(5)], point: 14).doubts == [])
     }
 
