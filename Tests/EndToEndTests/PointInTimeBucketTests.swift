@@ -46,6 +46,8 @@ struct PointInTimeBucketTests {
 
         // Plain, as `aws s3 sync` copies it: no empty directories, and the tablespace's files behind its link.
         try source.run("rm", "-rf", source.bases + "/first")
+        try source.shop.folder("moved")
+        try source.own(source.shop.root + "/moved")
         try source.baseBackup("first", ["-X", "none", "-T", "\(tablespace)=\(source.shop.root)/moved"])
         try source.sql("INSERT INTO public.log VALUES (3)")
         try source.archive()
