@@ -32,9 +32,13 @@ import Testing
                 let path = try await fixture.dump(source, options)
                 if let packer {
                     let ending = ["gzip": ".gz", "zstd": ".zst", "lz4": ".lz4", "xz": ".xz", "bzip2": ".bz2"][packer]
-                    let removes = ["zstd", "lz4"].contains(packer)
-                    try await fixture.run(packer, removes ? ["-q", "--rm", path] : [path])
                     let packed = try path + #require(ending)
+                    switch packer {
+                    // Without a terminal it would write to standard output.
+                    case "lz4": try await fixture.run(packer, ["-q", "--rm", path, packed])
+                    case "zstd": try await fixture.run(packer, ["-q", "--rm", path])
+                    default: try await fixture.run(packer, [path])
+                    }
                     try FileManager.default.moveItem(atPath: packed, toPath: path)
                 }
                 let restorer = try fixture.restorer()
