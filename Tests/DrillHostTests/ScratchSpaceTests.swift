@@ -22,6 +22,19 @@ import Testing
         try space.remove(path, runID: run)  // gone already is success
     }
 
+    @Test func aPathByWayOfParentsAndLinksIsTheDirectoryItself() throws {
+        let root = try temporaryDirectory()
+        try FileManager.default.createDirectory(atPath: root + "/drills/deep", withIntermediateDirectories: true)
+        try FileManager.default.createSymbolicLink(atPath: root + "/link", withDestinationPath: root + "/drills/deep")
+        for place in ["\(root)/drills/..", "\(root)/link/../..", "\(root)/./"] {
+            #expect(try space.path(in: place, runID: run) == "\(root)/muster-\(run)")
+        }
+        let path = try space.make(in: root + "/drills/..", runID: run)
+        #expect(try space.leftovers(in: root).isEmpty)
+        try space.remove(path, runID: run)
+        #expect(!exists(path))
+    }
+
     @Test("P29: surviving scratch is never used again")
     func scratchIsNotReused() throws {
         let root = try temporaryDirectory()

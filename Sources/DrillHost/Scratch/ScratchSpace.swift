@@ -21,7 +21,16 @@ package struct ScratchSpace: ScratchDirectories {
         guard directory.hasPrefix("/") else {
             throw DrillError(.usage, "the scratch directory's path is not absolute", at: directory)
         }
-        return (directory.hasSuffix("/") ? directory : directory + "/") + Self.prefix + runID
+        let place = Self.canonical(directory)
+        return (place.hasSuffix("/") ? place : place + "/") + Self.prefix + runID
+    }
+
+    /// The directory itself, without `..` and links: whoever climbs from here to `/` must get there. As given where it is not
+    /// there.
+    private static func canonical(_ directory: String) -> String {
+        guard let resolved = realpath(directory, nil) else { return directory }
+        defer { free(resolved) }
+        return String(cString: resolved)
     }
 
     package func make(in directory: String, runID: String) throws -> String {
