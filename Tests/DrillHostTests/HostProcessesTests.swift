@@ -192,7 +192,10 @@ import Testing
         command.network = .sealed
         let sealed = try await processes.run(command)
         #expect(!sealed.succeeded)
-        #expect(sealed.errorText.contains("Permission denied"))
+        #expect(sealed.errorText.contains("Connection refused"))
+        command.refusesConnections = true
+        #expect(try await processes.run(command).errorText.contains("Permission denied"))
+        command.refusesConnections = false
         command = Command(
             "sh",
             ["-c", "ls /sys/class/net >/dev/null; tail -n +3 /proc/net/dev | cut -d: -f1; tail -n +2 /proc/net/route"])

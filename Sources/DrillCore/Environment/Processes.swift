@@ -15,8 +15,7 @@ package struct Command: Sendable {
     }
     package enum Network: Sendable {
         case shared
-        /// In a network namespace without any route, and refused every connection, also to Unix sockets, as far as this machine's
-        /// kernel allows; see ``ProcessLauncher/canSeal``.
+        /// In a network namespace without any route, where this machine's kernel allows one; see ``ProcessLauncher/canSeal``.
         case sealed
     }
 
@@ -33,6 +32,9 @@ package struct Command: Sendable {
     /// The OS user to run as; nil is this process's own. Needs root.
     package var user: OSUser?
     package var network: Network = .shared
+    /// Where ``network`` is sealed: whether it and all that it starts are refused every connection too, also to Unix sockets,
+    /// as far as this machine's kernel allows.
+    package var refusesConnections = false
     package var timeout: Duration?
 
     package init(_ executable: String, _ arguments: [String] = [], environment: [String: String] = [:]) {

@@ -60,6 +60,7 @@ struct FileSeal: Sendable {
         let test = "test -w \"$1\" && ! test -w /tmp && ! test -w /var/tmp && ! test -w /dev/shm"
         var trial = Command(tools["sh"] ?? "sh", ["-c", test, "sh", folder])
         trial.network = .sealed
+        trial.refusesConnections = true
         let result = try await environment.processes.run(seal.sealing(trial, writable: [folder]))
         if result.succeeded { return (seal, "") }
         let words = result.errorText.split(whereSeparator: \.isNewline).first.map(String.init)

@@ -45,6 +45,7 @@ struct ServerProcess: Sendable {
         command.errors = .file(path: logPath)
         command.user = plan.account.user
         command.network = .sealed
+        command.refusesConnections = true
         command.workingDirectory = plan.dataDirectory
         // What a function of the backup connects with must not be what lies in the OS user's home (P27).
         command.environment = [

@@ -31,7 +31,13 @@ struct SnapshotCopy: Sendable {
         let bytes = ([layout.tree, wal].compactMap { $0 } + tablespaces.map(\.tree)).reduce(0) { $0 + $1.bytes }
         try DataDirectoryCopy.requireSpace(bytes, in: scratch.directory)
         progress.step("copy the snapshot", total: bytes, unit: .bytes)
-        try await copy(layout.tree, from: layout.data, to: dataDirectory, progress)
+        var data = layout.tree
+        if layout.wal != nil {
+            // The declared directory's WAL is the one that counts.
+            data.directories.removeAll { $0 == "pg_wal" || $0.hasPrefix("pg_wal/") }
+            data.files.removeAll { $0.path.hasPrefix("pg_wal/") }
+        }
+        try await copy(data, from: layout.data, to: dataDirectory, progress)
         if let wal, let source = layout.wal {
             try account.makeFolder(dataDirectory + "/pg_wal")
             try await copy(wal, from: source, to: dataDirectory + "/pg_wal", progress)
