@@ -63,7 +63,8 @@ package struct HostProcesses: ProcessLauncher {
             path: path, arguments: [command.executable] + command.arguments,
             environment: environment.map { "\($0)=\($1)" }.sorted(), directory: command.workingDirectory,
             user: command.user, groups: try command.user?.groups() ?? [],
-            network: seal.isolatesNetwork ? .sealing : .shared, sealsConnections: command.refusesConnections && seal.refusesConnections)
+            network: seal.isolatesNetwork ? .sealing : .shared,
+            sealsConnections: command.refusesConnections && seal.refusesConnections)
     }
 
     /// - Parameter directory: Where a relative path with a slash starts; nil is this process's working directory.

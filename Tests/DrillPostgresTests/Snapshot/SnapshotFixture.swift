@@ -59,7 +59,8 @@ extension SourceCluster {
         try await restored(snapshotRestorer(name, settings), .latest) { restored in
             let rows = try await restored.database.rows(sql, searchPath: [], limit: 1)
             return (
-                rows.rows.first?.first ?? nil, restored.recoveryPoint, restored.notes.joined(separator: "\n"),
+                rows.rows.first?.first ?? nil, restored.recoveryPoint,
+                (restored.notes + (await restored.database.notes)).joined(separator: "\n"),
                 restored.logs["recovery.log"] ?? ""
             )
         }
