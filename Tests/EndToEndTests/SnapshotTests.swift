@@ -12,21 +12,21 @@ struct SnapshotTests {
             + "/services/postgres.sh"
         // A Unix socket's path has at most 107 bytes.
         let place = "/tmp/ms-\(UUID().uuidString.prefix(8))"
-        let started = try shop.run([service, "start", place])
-        guard started.status == 0 else { throw Workshop.Failure(text: started.errors) }
-        var failure: (any Error)?
-        do {
-            for statement in statements {
-                let ran = try shop.run([
-                    "/usr/bin/env", "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", place + "/socket", "-U",
-                    "postgres",
-                    "-p", String(started.output.firstMatch(of: /port=(\d+)/)?.1 ?? "5432"), "-c", statement, "postgres",
-                ])
-                if ran.status != 0 { throw Workshop.Failure(text: ran.errors) }
-            }
-        } catch { failure = error }
-        _ = try shop.run([service, "stop", place])
-        if let failure { throw failure }
+        // All in one program: a Process does not end as long as a server that it left running holds what it inherited.
+        let script = """
+            service=$1 place=$2
+            shift 2
+            exports=$("$service" start "$place") || exit
+            eval "$exports"
+            status=0
+            for statement; do
+                psql -X -q -v ON_ERROR_STOP=1 -d "$MUSTER_TEST_PG_SOCKET" -c "$statement" || { status=1; break; }
+            done
+            "$service" stop "$place"
+            exit $status
+            """
+        let ran = try shop.run(["/usr/bin/env", "bash", "-c", script, "bash", service, place] + statements)
+        guard ran.status == 0 else { throw Workshop.Failure(text: ran.errors) }
         return place
     }
 
