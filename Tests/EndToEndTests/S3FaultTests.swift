@@ -101,7 +101,8 @@ struct S3FaultTests {
         (.oversizedPage(bytes: 200 << 20), "the body is larger than"),
         (.listing(.entityBomb), "a DOCTYPE"), (.listing(.documentType), "a DOCTYPE"),
         (.listing(.nested(depth: 10_000)), "more than 32 levels"),
-        (.listing(.repeatedToken), "the token that it was asked with"),
+        // Whichever shows first: the token itself, or, where ranges are listed side by side, the page that it brings again.
+        (.listing(.repeatedToken), "the token that it was asked with|a page starts at or before the key"),
         (.listing(.truncatedWithoutToken), "no token to go on with"),
         (.listing(.shuffled(seed: 1)), "not in the order of key bytes"),
         (.listing(.droppedEntry(7)), "announces 1000 keys and holds 999"),
@@ -116,7 +117,7 @@ struct S3FaultTests {
         standIn.inject(fault, into: .listings.numbers(2...100_000))
         let (ran, _) = try drill(shop)
         #expect(ran.status == 2, "\(ran.errors)")
-        #expect(ran.errors.contains(words), "\(ran.errors)")
+        #expect(words.split(separator: "|").contains { ran.errors.contains($0) }, "\(ran.errors)")
         #expect(try shop.ledger("SELECT probe, verdict FROM probe_result") == ["files|inconclusive"])
     }
 
