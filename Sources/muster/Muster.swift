@@ -34,7 +34,16 @@ struct Muster: AsyncParsableCommand {
             terminal.write("\(terminal.styled("muster:", .red)) \(harmless(error.description))\n")
             leave(error.exitStatus)
         } catch {
-            exit(withError: error)
+            switch exitCode(for: error) {
+            // ArgumentParser's own: help, wrong usage, and a status that a command ends with.
+            case .success, .validationFailure: exit(withError: error)
+            case _ where error is ExitCode: exit(withError: error)
+            // Whatever else went wrong says nothing of a backup: its status must not be that of a bad one.
+            default:
+                let terminal = Terminal(variables: ProcessInfo.processInfo.environment)
+                terminal.write("\(terminal.styled("muster:", .red)) \(harmless("\(error)"))\n")
+                leave(2)
+            }
         }
     }
 }
