@@ -36,6 +36,8 @@ main() {
         ;;
     esac
     cd "$root" || exit 1
+    # rclone does not start where the environment names a bundle of certificates; nothing here speaks TLS.
+    unset AWS_CA_BUNDLE
     trap finish EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
