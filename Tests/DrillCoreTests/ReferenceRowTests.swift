@@ -36,6 +36,30 @@ extension ReferencesProbeTests {
     }
 
     @Test(
+        "A size that is no whole number of bytes equals no object's",
+        arguments: [
+            "bucket: b", "bucket: b, form: percent_encoded", "bucket_column: bc", "bucket: b, orphans: report",
+            "bucket: b, content: all",
+        ], [true, false])
+    func aSizeThatIsNoWholeNumber(setting: String, isListed: Bool) async throws {
+        let odd = "5.4 bytes, which is no whole number"
+        let rows = [
+            Row(bytes("a"), id: "1", bucket: "b", sizeBytes: 5), Row(bytes("b"), id: "2", bucket: "b", oddSize: odd),
+            Row(bytes("c"), id: "3", bucket: "b"), Row(bytes("d"), id: "4", bucket: "b", sizeBytes: -5),
+        ]
+        let store = MemoryStore(
+            bucket: "b", entries: ["a", "b", "c", "d"].map { Entry(bytes($0), content: [1, 2, 3, 4, 5]) },
+            isListed: isListed)
+        let ran = try await run("{ table: t, key: k, size: s, \(setting) }", rows: ["t": rows], stores: [store])
+        #expect(ran.findings.map(\.kind) == [.sizeMismatch, .sizeMismatch])
+        #expect(ran.findings.map(\.rowID) == ["2", "4"])
+        #expect(ran.findings.map(\.expected) == [odd, "-5 bytes"])
+        #expect(ran.findings.map(\.observed) == ["5 bytes", "5 bytes"])
+        #expect(ran.outcome.passed == 2)
+        #expect(ran.outcome.summary.contains("sizes: 3 compared, 1 not comparable"), "\(ran.outcome.summary)")
+    }
+
+    @Test(
         "S25: an object that rows with and without a checksum name is compared with each in its own algorithm",
         arguments: [["1": "01020304", "2": nil], ["1": nil, "2": "01020304"], ["1": "01020304", "2": "ffffffff"]])
     func rowsWithAndWithoutAChecksum(checksums: [String: String?]) async throws {

@@ -112,6 +112,44 @@ struct ReferenceDecoderTests {
         }
     }
 
+    @Test(
+        "A decimal is so many bytes only where it is a whole number",
+        arguments: [
+            ("5", .bytes(5)), ("5.000", .bytes(5)), ("-5", .bytes(-5)), ("0.0", .bytes(0)),
+            ("9223372036854775807", .bytes(.max)), ("5.4", .odd("5.4 bytes, which is no whole number")),
+            ("-0.1", .odd("-0.1 bytes, which is no whole number")),
+            ("5.0000000000000000000001", .odd("5.0000000000000000000001 bytes, which is no whole number")),
+            ("9223372036854775808.0", .odd("9223372036854775808 bytes")),
+            ("NaN", .odd("NaN bytes, which is no whole number")),
+            ("-Infinity", .odd("-Infinity bytes, which is no whole number")),
+            (String(repeating: "1", count: 50), .odd(String(repeating: "1", count: 40) + "… bytes")),
+        ] as [(String, RowSize)])
+    func decimalsAsSizes(text: String, size: RowSize) {
+        #expect(Array(text.utf8).withUnsafeBytes { RowSize(decimal: $0) } == size)
+    }
+
+    @Test(
+        "A floating point number is so many bytes only where it is a whole number",
+        arguments: [
+            (5, .bytes(5)), (-0.0, .bytes(0)), (9_007_199_254_740_992, .bytes(9_007_199_254_740_992)),
+            (5.4, .odd("5.4 bytes, which is no whole number")),
+            (123_456_789_012_345.6, .odd("123456789012345.6 bytes, which is no whole number")),
+            (Double(Float(5.4)), .odd("5.4 bytes, which is no whole number")), (1e300, .odd("1e+300 bytes")),
+            (.nan, .odd("NaN bytes, which is no whole number")),
+            (.infinity, .odd("Infinity bytes, which is no whole number")),
+            (-.infinity, .odd("-Infinity bytes, which is no whole number")),
+        ] as [(Double, RowSize)])
+    func doublesAsSizes(value: Double, size: RowSize) {
+        #expect(RowSize(value) == size)
+    }
+
+    @Test func theLeastIntegerIsNoNullSize() throws {
+        var layout = ReferenceLayout()
+        layout.hasSize = true
+        let whole = Self.header + Self.row([7], [0x80, 0, 0, 0, 0, 0, 0, 0]) + Self.row([8], nil) + Self.trailer
+        #expect(try decode(layout, whole)?.sizes == [ReferenceBatch.noSize, .min])
+    }
+
     @Test func idsReadAsText() {
         #expect(RowIDForm.int2.text([0xFF, 0xFF]) == "-1")
         #expect(RowIDForm.int4.text([0x7F, 0xFF, 0xFF, 0xFF]) == "2147483647")

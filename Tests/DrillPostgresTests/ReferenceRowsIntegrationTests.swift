@@ -45,6 +45,52 @@ struct ReferenceRowsIntegrationTests {
         }
     }
 
+    @Test(
+        "A size is never rounded, whatever the column's type",
+        arguments: [
+            ("numeric", "'5.4'"), ("numeric(10, 2)", "'5.4'"), ("float4", "'5.4'"), ("float8", "'5.4'"),
+            ("jsonb", "'5.4'"), ("fraction", "'5.4'"), ("numeric", "'NaN'"), ("float8", "'NaN'"),
+            ("float8", "'infinity'"), ("numeric", "'1e30'"), ("float8", "'1e30'"),
+        ])
+    func sizesAreNotRounded(type: String, value: String) async throws {
+        try await TestServer.withDatabase(
+            """
+            CREATE DOMAIN fraction AS numeric;
+            CREATE TABLE files (key text, bytes \(type));
+            INSERT INTO files VALUES ('a', \(value)), ('b', '5'), ('c', NULL);
+            """
+        ) { parameters in
+            let database = try await PostgresDatabase.open(parameters)
+            for size in ["bytes", "(bytes)"] {
+                var query = table("public.files")
+                query.size = size
+                let stream = try await database.references(query)
+                let batch = try #require(try await stream.next())
+                #expect(batch.sizes == [ReferenceBatch.noSize, 5, .min])
+                let shown = value.contains("1e30") ? "30 bytes" : "which is no whole number"
+                let expected = String(decoding: batch.oddSizes[0], as: UTF8.self)
+                #expect(expected.contains(shown) || expected == "1\(String(repeating: "0", count: 30)) bytes")
+                #expect(batch.oddSizes[1].isEmpty && batch.oddSizes[2].isEmpty)
+                await stream.cancel()
+            }
+        }
+    }
+
+    @Test("Sizes of integer columns stream as they always did", arguments: ["int2", "int4", "int8", "text"])
+    func sizesOfIntegers(type: String) async throws {
+        try await TestServer.withDatabase(
+            "CREATE TABLE files (key text, bytes \(type)); INSERT INTO files VALUES ('a', '5'), ('b', '-5'), ('c', NULL)"
+        ) { parameters in
+            var query = table("public.files")
+            query.size = "bytes"
+            let stream = try await PostgresDatabase.open(parameters).references(query)
+            let batch = try #require(try await stream.next())
+            #expect(batch.sizes == [5, -5, .min])
+            #expect(batch.oddSizes.isEmpty)
+            await stream.cancel()
+        }
+    }
+
     @Test("Order is that of bytes in any collation (S4)", arguments: ["C.UTF-8", "C"])
     func orderIsThatOfBytes(_ locale: String) async throws {
         let icu = "TEMPLATE template0 ENCODING 'UTF8' LOCALE '\(locale)' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"

@@ -37,8 +37,10 @@ package struct ReferenceBatch: Sendable {
     /// Element 0-length and `bucketIsNull` set where NULL.
     package var buckets = ByteColumn()
     package var bucketIsNull: [Bool] = []
-    /// `Int64.min` where NULL.
+    /// `Int64.min` where NULL, and ``noSize`` where the row's value is no whole number of bytes or too large for one.
     package var sizes: [Int64] = []
+    /// Where ``noSize`` stands, what the row expects, for a finding; else no bytes. Empty where the column holds integers.
+    package var oddSizes = ByteColumn()
     package var checksums = ByteColumn()
     package var checksumIsNull: [Bool] = []
     package var versions = ByteColumn()
@@ -52,6 +54,15 @@ package struct ReferenceBatch: Sendable {
 
     package init() {}
     package var count: Int { keys.count }
+
+    /// In ``sizes``: a value that equals the size of no object.
+    package static let noSize = Int64.min + 1
+
+    /// What a row with a size expects, in the words of a finding.
+    func expectedSize(_ row: Int) -> String {
+        guard !oddSizes.isEmpty, !oddSizes[row].isEmpty else { return "\(sizes[row]) bytes" }
+        return String(decoding: oddSizes[row], as: UTF8.self)
+    }
 }
 
 /// Rows as they stream from one read-only snapshot, ordered by bucket bytes (where there is a bucket column), then key bytes.

@@ -60,7 +60,7 @@ struct ReferenceDecoder {
         }
         guard let key = try cursor.field() else { throw PostgresError(.malformed, "a key that is NULL") }
         batch.keys.append(key)
-        if layout.hasSize { batch.sizes.append(try cursor.int64Field() ?? .min) }
+        if layout.hasSize { try decodeSize(&cursor) }
         if layout.hasChecksum {
             let checksum = try cursor.field()
             batch.checksums.append(checksum ?? Self.nothing)
@@ -82,6 +82,29 @@ struct ReferenceDecoder {
         rowCount += 1
         guard isInOrder(key) else {
             throw PostgresError(.malformed, "the rows are not in the byte order of their keys")
+        }
+    }
+
+    private mutating func decodeSize(_ cursor: inout BinaryCursor) throws(PostgresError) {
+        let size: RowSize?
+        switch layout.sizeForm {
+        case .integer:
+            // The least of all integers stands for NULL. As a size it is as wrong as the next one.
+            batch.sizes.append(try cursor.int64Field().map { max($0, ReferenceBatch.noSize) } ?? .min)
+            return
+        case .double: size = try cursor.int64Field().map { RowSize(Double(bitPattern: UInt64(bitPattern: $0))) }
+        case .decimal: size = try cursor.field().map { RowSize(decimal: $0) }
+        }
+        switch size {
+        case .bytes(let count):
+            batch.sizes.append(max(count, ReferenceBatch.noSize))
+            batch.oddSizes.append(Self.nothing)
+        case .odd(let text):
+            batch.sizes.append(ReferenceBatch.noSize)
+            batch.oddSizes.append(Array(text.utf8)[...])
+        case nil:
+            batch.sizes.append(.min)
+            batch.oddSizes.append(Self.nothing)
         }
     }
 
@@ -158,7 +181,8 @@ struct ReferenceDecoder {
 
 extension ReferenceBatch {
     fileprivate var byteCount: Int {
-        keys.bytes.count + buckets.bytes.count + checksums.bytes.count + versions.bytes.count + ids.bytes.count
+        keys.bytes.count + buckets.bytes.count + oddSizes.bytes.count + checksums.bytes.count + versions.bytes.count
+            + ids.bytes.count
     }
 }
 

@@ -3,6 +3,7 @@
 struct ReferenceLayout: Sendable, Hashable {
     var hasBucket = false
     var hasSize = false
+    var sizeForm = SizeForm.integer
     var hasChecksum = false
     var hasVersion = false
     var hasChanged = false
@@ -60,9 +61,13 @@ enum PostgresType {
     static let int2: UInt32 = 21
     static let int4: UInt32 = 23
     static let text: UInt32 = 25
+    static let float4: UInt32 = 700
+    static let float8: UInt32 = 701
     static let varchar: UInt32 = 1043
     static let date: UInt32 = 1082
     static let timestamp: UInt32 = 1114
     static let timestamptz: UInt32 = 1184
+    static let numeric: UInt32 = 1700
     static let uuid: UInt32 = 2950
+    static let jsonb: UInt32 = 3802
 }

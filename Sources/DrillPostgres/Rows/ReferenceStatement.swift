@@ -26,7 +26,8 @@ struct ReferenceStatement: Sendable {
         columns.append(Self.ordered(key, type: types.key, encoding: encoding))
         order.append("\(columns.count)")
         if let size = query.size {
-            columns.append("\(source.expression(size))::pg_catalog.int8")
+            layout.sizeForm = SizeForm(type: types.size)
+            columns.append(layout.sizeForm.column(source.expression(size), type: types.size))
             layout.hasSize = true
         }
         if let checksum = query.checksum {
@@ -93,6 +94,7 @@ struct ReferenceTypes: Sendable {
     var key: UInt32 = PostgresType.text
     var bucket: UInt32 = PostgresType.text
     var checksum: UInt32 = PostgresType.text
+    var size: UInt32 = PostgresType.int8
     /// One for each part of the id.
     var id: [UInt32] = []
 }
@@ -113,7 +115,8 @@ extension PostgresDatabase {
             try await requireText(types.bucket, "bucket_column", bucket, connection)
         }
         if let checksum = query.checksum { types.checksum = try await type(checksum, "checksum") }
-        for (words, setting) in [(query.size, "size"), (query.version, "version"), (query.changedAt, "changed_at")] {
+        if let size = query.size { types.size = try await type(size, "size") }
+        for (words, setting) in [(query.version, "version"), (query.changedAt, "changed_at")] {
             if let words { _ = try await type(words, setting) }
         }
         for words in query.id ?? source.primaryKey { types.id.append(try await type(words, "id")) }

@@ -8,19 +8,22 @@ package struct ScriptedDatabase: RestoredDatabase {
         package var bucket: String?
         package var id: String
         package var sizeBytes: Int64?
+        /// What a row expects that holds no whole number of bytes.
+        package var oddSize: String?
         package var checksum: String?
         package var version: String?
         package var changedAt: Date?
         package var isIncluded: Bool
 
         package init(
-            _ key: [UInt8], id: String, bucket: String? = nil, sizeBytes: Int64? = nil, checksum: String? = nil,
-            version: String? = nil, changedAt: Date? = nil, isIncluded: Bool = true
+            _ key: [UInt8], id: String, bucket: String? = nil, sizeBytes: Int64? = nil, oddSize: String? = nil,
+            checksum: String? = nil, version: String? = nil, changedAt: Date? = nil, isIncluded: Bool = true
         ) {
             self.key = key
             self.id = id
             self.bucket = bucket
             self.sizeBytes = sizeBytes
+            self.oddSize = oddSize
             self.checksum = checksum
             self.version = version
             self.changedAt = changedAt
@@ -90,7 +93,10 @@ package struct ScriptedDatabase: RestoredDatabase {
                     batch.buckets.append(Array((row.bucket ?? "").utf8))
                     batch.bucketIsNull.append(row.bucket == nil)
                 }
-                if query.size != nil { batch.sizes.append(row.sizeBytes ?? .min) }
+                if query.size != nil {
+                    batch.sizes.append(row.oddSize == nil ? row.sizeBytes ?? .min : ReferenceBatch.noSize)
+                    batch.oddSizes.append(Array((row.oddSize ?? "").utf8))
+                }
                 if query.checksum != nil {
                     batch.checksums.append(Array((row.checksum ?? "").utf8))
                     batch.checksumIsNull.append(row.checksum == nil)

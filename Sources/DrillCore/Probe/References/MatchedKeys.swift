@@ -247,7 +247,12 @@ final class MatchedKeys {
         var expectation = Expectation()
         var gaps = Gaps()
         if !rows.sizes.isEmpty {
-            if rows.sizes[row] == .min { gaps.size = true } else { expectation.sizeBytes = rows.sizes[row] }
+            if rows.sizes[row] == .min {
+                gaps.size = true
+            } else {
+                expectation.sizeBytes = rows.sizes[row]
+                if !rows.oddSizes.isEmpty { expectation.sizeText = rows.expectedSize(row) }
+            }
         }
         if !rows.versions.isEmpty {
             if rows.versionIsNull[row] {

@@ -126,7 +126,7 @@ final class MissingKeys {
             counts.failed += 1
             var finding = missing
             finding.kind = .sizeMismatch
-            finding.expected = "\(size) bytes"
+            finding.expected = rows.expectedSize(row)
             finding.observed = "\(reading.sizeBytes) bytes, and no listing names it"
             finding.repair = repairText(.sizeMismatch, .unknown)
             return finding

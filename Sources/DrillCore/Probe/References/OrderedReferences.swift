@@ -148,6 +148,7 @@ enum ReferenceRecord {
             other.bucketIsNull.append(false)
         }
         if !batch.sizes.isEmpty { other.sizes.append(batch.sizes[index]) }
+        if !batch.oddSizes.isEmpty { other.oddSizes.append(batch.oddSizes[index]) }
         if !batch.checksums.isEmpty {
             other.checksums.append(batch.checksums[index])
             other.checksumIsNull.append(batch.checksumIsNull[index])
@@ -162,7 +163,7 @@ enum ReferenceRecord {
     }
 
     private static let hasSize: UInt8 = 1, hasChecksum: UInt8 = 2, hasVersion: UInt8 = 4, hasChanged: UInt8 = 8
-    private static let hasID: UInt8 = 16, hasInclusion: UInt8 = 32
+    private static let hasID: UInt8 = 16, hasInclusion: UInt8 = 32, hasOddSizes: UInt8 = 64
 
     static func encode(
         _ index: Int, of batch: ReferenceBatch, key: ArraySlice<UInt8>, bucket: ArraySlice<UInt8>
@@ -171,10 +172,12 @@ enum ReferenceRecord {
             (batch.sizes.isEmpty ? 0 : hasSize) | (batch.checksums.isEmpty ? 0 : hasChecksum)
                 | (batch.versions.isEmpty ? 0 : hasVersion) | (batch.changed.isEmpty ? 0 : hasChanged)
                 | (batch.ids.isEmpty ? 0 : hasID) | (batch.isIncluded.isEmpty ? 0 : hasInclusion)
+                | (batch.oddSizes.isEmpty ? 0 : hasOddSizes)
         ]
         append(key, to: &bytes)
         append(bucket, to: &bytes)
         if !batch.sizes.isEmpty { append(batch.sizes[index], to: &bytes) }
+        if !batch.oddSizes.isEmpty { append(batch.oddSizes[index], to: &bytes) }
         if !batch.checksums.isEmpty {
             bytes.append(batch.checksumIsNull[index] ? 1 : 0)
             append(batch.checksums[index], to: &bytes)
@@ -197,6 +200,7 @@ enum ReferenceRecord {
         batch.buckets.append(try reader.element())
         batch.bucketIsNull.append(false)
         if flags & hasSize != 0 { batch.sizes.append(try reader.integer()) }
+        if flags & hasOddSizes != 0 { batch.oddSizes.append(try reader.element()) }
         if flags & hasChecksum != 0 {
             batch.checksumIsNull.append(try reader.byte() == 1)
             batch.checksums.append(try reader.element())

@@ -4,6 +4,8 @@ import Foundation
 struct Expectation: Sendable {
     /// nil where the probe names no such column or the row holds NULL.
     var sizeBytes: Int64?
+    /// The size in the words of a finding; nil where it is so many bytes.
+    var sizeText: String?
     var version: VersionID?
     var digest: [UInt8]?
 }
@@ -29,7 +31,9 @@ func judge(
         return .finding(.staleVersion, expected: "version \(version)", observed: "version \(current)")
     }
     if let size = expectation.sizeBytes, size != reading.sizeBytes {
-        return .finding(.sizeMismatch, expected: "\(size) bytes", observed: "\(reading.sizeBytes) bytes")
+        return .finding(
+            .sizeMismatch, expected: expectation.sizeText ?? "\(size) bytes",
+            observed: "\(reading.sizeBytes) bytes")
     }
     if let content, content.sizeBytes != reading.sizeBytes {
         return .finding(
