@@ -1,6 +1,6 @@
 import Foundation
 
-/// How the folders of backup sets are named: the strftime pattern of `backup.named`, read in UTC.
+/// How the folders of backup sets are named: the strftime pattern of `backup.named`, read in UTC unless `%z` tells the offset.
 ///
 /// It matches exactly or not at all: every field has the width that strftime gives it, names of months and half days are those
 /// of the C locale, nothing may stand before or behind, and a date that no calendar has is no match.
@@ -17,7 +17,11 @@ package struct SetName: Sendable {
     /// Whether names tell the hour; without it a set's time is midnight.
     package let tellsHour: Bool
 
-    private static let known = "%Y %m %d %H %M %S %j %s %y %b %e %I %p %%"
+    private static let known = "%Y %m %d %H %M %S %j %s %y %b %e %I %p %z %F %T %R %%"
+    /// What strftime writes for one letter as for several.
+    private static let shorthands: [UInt8: String] = [
+        UInt8(ascii: "F"): "%Y-%m-%d", UInt8(ascii: "T"): "%H:%M:%S", UInt8(ascii: "R"): "%H:%M",
+    ]
     private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
     /// Throws `usage` for a pattern with no meaning: the error says what, and not yet where.
@@ -45,7 +49,11 @@ package struct SetName: Sendable {
                 literal.append(field)
                 continue
             }
-            guard "YmdHMSjsybeIp".utf8.contains(field) else {
+            if let shorthand = Self.shorthands[field] {
+                rest = (Array(shorthand.utf8) + rest)[...]
+                continue
+            }
+            guard "YmdHMSjsybeIpz".utf8.contains(field) else {
                 throw refused("%\(printable([field])) in '\(printable(pattern.utf8))' is not known")
             }
             guard fields.insert(field).inserted else {
@@ -124,7 +132,8 @@ package struct SetName: Sendable {
         }
         let minute = value("M") ?? 0, second = value("S") ?? 0
         guard hour < 24, minute < 60, second < 60 else { return nil }
-        return Date(timeIntervalSince1970: Double(days * 86_400 + hour * 3600 + minute * 60 + second))
+        let local = days * 86_400 + hour * 3600 + minute * 60 + second
+        return Date(timeIntervalSince1970: Double(local - (value("z") ?? 0)))
     }
 
     /// Takes one field off the front.
@@ -140,7 +149,17 @@ package struct SetName: Sendable {
             rest = rest.dropFirst(words[index].utf8.count)
             return Int64(index)
         }
+        /// Seconds east of Greenwich: `+hhmm` as strftime writes it, also `+hh:mm` and `Z`.
+        func offset() -> Int64? {
+            guard let sign = rest.popFirst() else { return nil }
+            if sign == UInt8(ascii: "Z") { return 0 }
+            guard sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-"), let hours = digits(2) else { return nil }
+            if rest.first == UInt8(ascii: ":") { rest = rest.dropFirst() }
+            guard let minutes = digits(2), hours < 24, minutes < 60 else { return nil }
+            return (hours * 3600 + minutes * 60) * (sign == UInt8(ascii: "-") ? -1 : 1)
+        }
         switch field {
+        case UInt8(ascii: "z"): return offset()
         case UInt8(ascii: "Y"): return digits(4)
         case UInt8(ascii: "j"): return digits(3)
         case UInt8(ascii: "b"): return word(months).map { $0 + 1 }

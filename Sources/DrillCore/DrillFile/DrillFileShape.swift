@@ -39,7 +39,7 @@ package enum DrillFileShape {
                 "target", .either([.instant(words: ["latest"]), .settings(target)]),
                 "The instant to recover to, RFC 3339 with an offset; latest unless said."),
             SettingsField("sets", .text, "A directory, or s3://bucket/prefix, with one folder a set."),
-            SettingsField("named", .text, "How the set folders are named, as strftime, UTC."),
+            SettingsField("named", .text, "How the set folders are named, as strftime; UTC without %z."),
             SettingsField(
                 "fall_back", .boolean, "Go on with the next older set where the newest cannot be used. Default: true."),
             SettingsField(

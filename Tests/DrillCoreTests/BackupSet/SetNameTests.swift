@@ -15,6 +15,14 @@ import Testing
         ("100%% %Y%m%d", "100% 19690101", "1969-01-01T00:00:00.000Z"),
         ("%y%m%d", "690101", "1969-01-01T00:00:00.000Z"),
         ("%y%m%d", "680101", "2068-01-01T00:00:00.000Z"),
+        ("%F", "2026-11-14", "2026-11-14T00:00:00.000Z"),
+        ("%FT%TZ", "2026-11-14T14:30:05Z", "2026-11-14T14:30:05.000Z"),
+        ("%F_%R", "2026-11-14_14:30", "2026-11-14T14:30:00.000Z"),
+        ("%FT%T%z", "2026-11-14T14:30:05+0200", "2026-11-14T12:30:05.000Z"),
+        ("%FT%T%z", "2026-11-14T14:30:05-03:30", "2026-11-14T18:00:05.000Z"),
+        ("%FT%T%z", "2026-11-14T14:30:05Z", "2026-11-14T14:30:05.000Z"),
+        ("%z %F %H", "+1400 2026-11-14 01", "2026-11-13T11:00:00.000Z"),
+        ("%F%z", "2026-11-14+0100", "2026-11-13T23:00:00.000Z"),
         ("nächtlich-%Y-%m-%d", "nächtlich-2026-01-02", "2026-01-02T00:00:00.000Z"),
     ])
     func readsNamesInUTC(pattern: String, name: String, expected: String) throws {
@@ -30,6 +38,9 @@ import Testing
         ("%Y.%j", "2025.366"), ("%Y.%j", "2025.000"), ("%b%d%Y", "nov142026"), ("%e%b%Y", "04Nov2026"),
         ("%Y%m%d%I%p", "2026010213PM"), ("%Y%m%d%I%p", "2026010200AM"), ("%Y%m%d%I%p", "2026010201pm"),
         ("%s", "01"), ("%s", "-1"), ("%s", "1700000000000"), ("caf\u{E9}%s", "cafe\u{301}1"),
+        ("%F%z", "2026-11-14"), ("%F%z", "2026-11-140200"), ("%F%z", "2026-11-14+02"), ("%F%z", "2026-11-14+2400"),
+        ("%F%z", "2026-11-14+0260"), ("%F%z", "2026-11-14+02:0"), ("%F%z", "2026-11-14z"), ("%F%z", "2026-11-14Z0"),
+        ("%F", "2026-1-14"), ("%F %T", "2026-11-14 14:30"), ("%F %R", "2026-11-14 14:30:05"),
     ])
     func refusesWhatDoesNotMatchExactly(pattern: String, name: String) throws {
         #expect(try SetName(pattern).instant(of: name) == nil)
@@ -48,6 +59,10 @@ import Testing
         ("%Y%m%d%H%I%p", "'%Y%m%d%H%I%p' has both %H and %I"),
         ("%Y%m%d%M", "'%Y%m%d%M' has %M without an hour"),
         ("%Y%m%d%H%S", "'%Y%m%d%H%S' has %S without %M"),
+        ("%F-%Y", "%Y stands twice in '%F-%Y'"),
+        ("%F %T:%M", "%M stands twice in '%F %T:%M'"),
+        ("%T", "'%T' must have one of %Y and %y"),
+        ("%s%z", "'%s%z' has %s, which says all, beside other fields"),
         ("%s-%Y", "'%s-%Y' has %s, which says all, beside other fields"),
     ])
     func patternsWithoutMeaningAreUsageErrors(pattern: String, what: String) {
@@ -62,6 +77,7 @@ import Testing
         var generator = RepeatableRandom(seed: 5)
         let patterns = [
             "%Y-%m-%dT%H:%M:%S", "%s", "%y%m%d-%H%M%S", "%e %b %Y %I.%M.%S %p", "%Y %j %H %M %S", "%d%m%Y%S%M%H",
+            "%FT%T%z", "%z%F %R.%S",
         ]
         for pattern in patterns {
             let name = try SetName(pattern)
