@@ -29,10 +29,8 @@ actor Conclusion {
     }
 
     func restoreFailed(_ id: String?, _ reason: String) { failedSets.append((id, reason)) }
-    func probed(_ result: ProbeResult) {
-        results.append(result)
-        note(result.relaxations)
-    }
+    /// Its relaxations stand with it, and reports print them beside the notes.
+    func probed(_ result: ProbeResult) { results.append(result) }
     func cleanupFailed(_ reason: String) { cleanupErrors.append(reason) }
     /// The first error is the one that tells.
     func stopped(by error: DrillError) { if stopError == nil { stopError = error } }

@@ -76,6 +76,20 @@ struct MaintenanceWindowTests {
         #expect(sets.output.contains("refused"))
     }
 
+    @Test func aRelaxationIsPrintedOnceInEveryReport() throws {
+        let shop = try Workshop()
+        let keys = (0..<40).map { "k\($0)" }
+        try shop.set("2026-01-02", database: shop.filesDatabase(keys), keys: keys)
+        try shop.drill(Workshop.files.replacingOccurrences(of: " }", with: ", content: { sample: 50% } }"))
+        let ran = try shop.muster(["run", "drill.yaml"])
+        #expect(ran.status == 0, "\(ran.errors)")
+        func count(_ text: String) -> Int { text.components(separatedBy: "Only a sample of 50.00%").count - 1 }
+        #expect(count(ran.output + ran.errors) == 1, "\(ran.output)\(ran.errors)")
+        for report in ["junit.xml", "report.html", "report.json"] {
+            #expect(count(String(decoding: try shop.read("reports/e2e/\(report)"), as: UTF8.self)) == 1, "\(report)")
+        }
+    }
+
     @Test func noUsableSetAtAllFails() throws {
         let shop = try Workshop()
         try shop.drill(Workshop.files)
