@@ -92,6 +92,31 @@ struct UsageTests {
         #expect(!shop.exists("reports"))
     }
 
+    @Test("Production's password file is looked for before anything is written", arguments: [[], ["--ddl"]])
+    func aMissingPasswordFileOfMarkersIsRefused(options: [String]) throws {
+        let shop = try Workshop()
+        try shop.folder("sets")
+        try shop.folder("files")
+        let markers = """
+            markers:
+              every: 5m
+              production:
+                server: "host=127.0.0.1 port=1 dbname=app user=marker"
+                password_file: nowhere
+                objects: { kind: directory, path: files }
+
+            """
+        try shop.write(Self.good + markers, to: "drill.yaml")
+        let ran = try shop.muster(["mark", "drill.yaml"] + options)
+        #expect(ran.status == 64)
+        #expect(
+            ran.errors.contains("drill.yaml:13: markers.production.password_file: there is no file `nowhere`"),
+            "\(ran.errors)")
+        // Where drills are run, production's password need not be.
+        let plan = try shop.muster(["plan", "drill.yaml"])
+        #expect(plan.status == 0, "\(plan.errors)")
+    }
+
     @Test func aFileOfTenMegabytesAFolderAndNoFileAreRefused() throws {
         let shop = try Workshop()
         try shop.write(String(repeating: "# filler\n", count: 1_200_000), to: "big.yaml")

@@ -13,7 +13,7 @@ struct PostgresPassword: Sendable {
     var secret: Secret?
 
     init(_ settings: SettingsReader, _ environment: DrillEnvironment) throws {
-        file = try settings.string("password_file").map { settings.source.absolute($0) }
+        file = try settings.file("password_file")
         guard let name = try settings.string("password_env") else { return }
         guard file == nil else { throw settings.error("password_env", "stands beside `password_file`; give one") }
         guard let value = environment.variables[name], !value.isEmpty else {
