@@ -17,11 +17,7 @@ struct BaseBackupCatalog: BackupCatalog {
 
     func candidates() async throws -> [BackupSet] {
         let now = environment.clock.now()
-        if case .instant(let instant) = target, instant.timeIntervalSince(now) > 0 {
-            throw DrillError(
-                .couldNotLook, "the recovery target \(rfc3339(instant)) is in the future (now is \(rfc3339(now)))",
-                at: place, hints: ["Nothing can be restored to an instant that has not come."])
-        }
+        try requirePast(target, now: now)
         let archive = try await archive()
         let backups = try await BaseBackup.all(in: folder)
         var sets: [BackupSet] = []
@@ -148,21 +144,7 @@ struct BaseBackupCatalog: BackupCatalog {
         return nil
     }
 
-    /// Each candidate, also where the reason it cannot be looked at lies with this machine.
-    func sets() async throws -> [BackupSet] {
-        var sets: [BackupSet] = []
-        for candidate in try await candidates() {
-            do {
-                sets.append(try await examined(candidate))
-            } catch let error as DrillError where error.code == .couldNotLook {
-                var set = candidate
-                set.state = .unusable(error.what)
-                set.notes += error.hints
-                sets.append(set)
-            }
-        }
-        return sets
-    }
+    func sets() async throws -> [BackupSet] { try await setsWithHints() }
 }
 
 /// The archive as it was when it was first looked at in a run: what comes later would not fit to what was judged.

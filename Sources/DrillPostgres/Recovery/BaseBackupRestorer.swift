@@ -14,23 +14,12 @@ struct BaseBackupRestorer: Restorer {
                 "wal", .text,
                 "The directory or s3://bucket/prefix of archived WAL: segments plain or as .gz, .zst, .lz4. Default: only the WAL in the backup."
             ),
-            SettingsField(
-                "timeline", .integer(1...Int64(UInt32.max)),
-                "The timeline to follow. Default: the newest, refused where the archive has two histories."),
-            SettingsField(
-                "archived_until", .instant(words: []),
-                "The archive is complete up to this instant: a target after the last commit then is no fault."),
-            SettingsField(
-                "inclusive", .boolean,
-                "Whether a transaction committed exactly at the target counts. Default: true."),
-        ] + ClusterSettings.fields + BackupFolderAccess.fields)
+        ] + ReplaySettings.fields + ClusterSettings.fields + BackupFolderAccess.fields)
 
     let strategy = "point_in_time"
     let base: any BackupFolder
     let wal: ArchiveListing?
-    let timeline: UInt32?
-    let archivedUntil: Date?
-    let isInclusive: Bool
+    let replay: ReplaySettings
     let cluster: ClusterSettings
     let context: PartContext
 
@@ -45,16 +34,7 @@ struct BaseBackupRestorer: Restorer {
             guard base is LocalFolder, wal.map({ $0.folder is LocalFolder }) ?? true else { continue }
             throw settings.error(field.name, "means nothing here: neither `base` nor `wal` is in a bucket")
         }
-        timeline = try settings.integer("timeline", in: 1...Int64(UInt32.max)).flatMap { UInt32(exactly: $0) }
-        archivedUntil = try settings.string("archived_until").map { text in
-            guard let instant = parseInstant(text) else {
-                throw settings.error(
-                    "archived_until", "'\(text)' is no instant with an offset",
-                    hints: ["Write RFC 3339, such as 2026-11-14T14:30:05Z."])
-            }
-            return instant
-        }
-        isInclusive = try settings.bool("inclusive") ?? true
+        replay = try ReplaySettings(settings)
         cluster = try ClusterSettings(settings, context)
     }
 
@@ -108,14 +88,14 @@ struct BaseBackupRestorer: Restorer {
         var facts = try await backup.facts(environment)
         if let archive { facts.add(archive) }
         // Refused before anything is copied.
-        if let label = facts.label { _ = try TimelineChoice(archive, base: label.timeline, wanted: timeline) }
+        if let label = facts.label { _ = try TimelineChoice(archive, base: label.timeline, wanted: replay.timeline) }
         let account = try RecoveredCluster.makeFolders(in: scratch)
         let unpacking = BaseBackupCopy(
             backup: backup, environment: environment, account: account, settings: cluster, scratch: scratch)
         progress.step("copy the base backup", total: set.sizeBytes, unit: .bytes)
         let copied = try await unpacking.copy(major: facts.major, progress: progress)
         let label = copied.label
-        let choice = try TimelineChoice(archive, base: label.timeline, wanted: timeline)
+        let choice = try TimelineChoice(archive, base: label.timeline, wanted: replay.timeline)
         let recovered = RecoveredCluster(
             environment: environment, tools: copied.tools, settings: cluster, scratch: scratch, account: account)
         if let other = archive?.systemIdentifier, other != copied.control.systemIdentifier {
@@ -130,7 +110,7 @@ struct BaseBackupRestorer: Restorer {
         }
         let recovery = PointInTimeRecovery(
             cluster: recovered, source: source, archive: archive, choice: choice, label: label, target: target,
-            isInclusive: isInclusive, archivedUntil: archivedUntil, control: copied.control)
+            isInclusive: replay.isInclusive, archivedUntil: replay.archivedUntil, control: copied.control)
         progress.step("replay WAL", total: nil, unit: .items)
         let fallback = facts.stoppedAt ?? facts.startedAt
         return try await recovery.run { host, outcome in

@@ -14,11 +14,7 @@ struct ToolCatalog<Tool: BackupTool>: BackupCatalog {
 
     func candidates() async throws -> [BackupSet] {
         let now = now
-        if case .instant(let instant) = context.target, instant.timeIntervalSince(now) > 0 {
-            throw DrillError(
-                .couldNotLook, "the recovery target \(rfc3339(instant)) is in the future (now is \(rfc3339(now)))",
-                at: place, hints: ["Nothing can be restored to an instant that has not come."])
-        }
+        try requirePast(context.target, now: now)
         let backups: [ToolBackup]
         do {
             backups = try await tool.backups()
@@ -46,21 +42,7 @@ struct ToolCatalog<Tool: BackupTool>: BackupCatalog {
         return set
     }
 
-    /// Each candidate, also where the reason it cannot be looked at lies with this machine.
-    func sets() async throws -> [BackupSet] {
-        var sets: [BackupSet] = []
-        for candidate in try await candidates() {
-            do {
-                sets.append(try await examined(candidate))
-            } catch let error as DrillError where error.code == .couldNotLook {
-                var set = candidate
-                set.state = .unusable(error.what)
-                set.notes += error.hints
-                sets.append(set)
-            }
-        }
-        return sets
-    }
+    func sets() async throws -> [BackupSet] { try await setsWithHints() }
 }
 
 /// What the catalog listed last: a tool is slow to ask.
