@@ -76,6 +76,10 @@ struct UsageTests {
             "drill.yaml:8: probes[0].expect.min: 2 is more than max", ""
         ),
         (
+            "sets: sets", "sets: s3://acme/backups",
+            "drill.yaml:6: backup.objects[0].kind: a tree in a set is a directory of this machine", "kind: s3"
+        ),
+        (
             "sets: sets\n  named: \"%Y-%m-%d\"", "target: 2026-11-14T14:30:05Z",
             "drill.yaml:4: a single dump cannot be recovered to an instant", "sets"
         ),

@@ -174,7 +174,8 @@ package struct DrillFileLoader: Sendable {
         let own = try reader.required("backup", reader.settings("backup", DrillFileShape.backup))
         let target = try overrides.target ?? self.target(own)
         let context = PartContext(
-            environment: environment, drillFileDirectory: source.directory, hasSets: own.has("sets"), scratch: scratch,
+            environment: environment, drillFileDirectory: source.directory, hasSets: own.has("sets"),
+            setsAreRemote: try own.string("sets").map { scheme(of: $0) != "file" } ?? false, scratch: scratch,
             target: target, deadline: try reader.positiveDuration("deadline"), registry: registry)
         let (kind, part) = try own.required("database", kinded(own, "database", .database))
         guard let type = registry.restorers[kind] else { throw own.error("database", "unknown kind `\(kind)`") }
@@ -243,6 +244,10 @@ package struct DrillFileLoader: Sendable {
         return .instant(instant)
     }
 
+    private func scheme(of place: String) -> String {
+        place.firstRange(of: "://").map { String(place[..<$0.lowerBound]) } ?? "file"
+    }
+
     private func catalog(
         _ reader: SettingsReader, _ source: DrillFileSource, _ database: any Restorer, _ objects: [any ObjectBackup],
         _ target: RecoveryTarget, _ settle: Duration, _ hooks: VolumeHooks?
@@ -259,7 +264,7 @@ package struct DrillFileLoader: Sendable {
             return FixedCatalog(database: database, objects: objects, place: source.path)
         }
         let pattern = try reader.requiredString("named")
-        let scheme = sets.firstRange(of: "://").map { String(sets[..<$0.lowerBound]) } ?? "file"
+        let scheme = scheme(of: sets)
         guard let folderKind = registry.folders[scheme] else {
             throw reader.error(
                 "sets", "cannot read sets from `\(scheme)://`", hints: ["A directory or s3://bucket/prefix."])

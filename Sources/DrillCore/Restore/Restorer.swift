@@ -104,6 +104,8 @@ package struct PartContext: Sendable {
     package var drillFileDirectory: String
     /// Whether `backup.sets` is there: then paths in components are relative to the set's folder.
     package var hasSets: Bool
+    /// Whether `backup.sets` is a URL: then no set is a directory of this machine.
+    package var setsAreRemote: Bool
     /// The scratch settings of the drill.
     package var scratch: ScratchSettings
     /// The origins (endpoints) that the drill file names, for URLs in rows.
@@ -116,14 +118,15 @@ package struct PartContext: Sendable {
     private let registry: Registry
 
     package init(
-        environment: DrillEnvironment, drillFileDirectory: String, hasSets: Bool, scratch: ScratchSettings,
-        tuning: [String: String] = [:], target: RecoveryTarget = .latest, deadline: Duration? = nil,
-        registry: Registry = Registry()
+        environment: DrillEnvironment, drillFileDirectory: String, hasSets: Bool, setsAreRemote: Bool = false,
+        scratch: ScratchSettings, tuning: [String: String] = [:], target: RecoveryTarget = .latest,
+        deadline: Duration? = nil, registry: Registry = Registry()
     ) {
         self.registry = registry
         self.environment = environment
         self.drillFileDirectory = drillFileDirectory
         self.hasSets = hasSets
+        self.setsAreRemote = setsAreRemote
         self.scratch = scratch
         self.tuning = tuning
         self.target = target

@@ -26,6 +26,11 @@ struct DirectoryObjects: ObjectBackup {
         while path.count > 1, path.last == "/" { path = path.dropLast() }
         if path.isEmpty { throw settings.error("path", "is empty", hints: ["Write \".\" for the folder itself."]) }
         if path.utf8.contains(0) { throw settings.error("path", "holds a NUL byte") }
+        if context.setsAreRemote, !path.hasPrefix("/") {
+            throw settings.error(
+                "kind", "a tree in a set is a directory of this machine, not a bucket's as `backup.sets` says",
+                hints: ["Use `kind: s3` with `path` for objects that lie in the set, or give an absolute `path`."])
+        }
         self.path = String(path)
     }
 
