@@ -53,6 +53,28 @@ struct PointInTimeTests {
     }
 
     @Test(
+        "a base backup without a manifest is being written for as long as `settle` says",
+        arguments: [("", 5.0, true), ("", 30, false), ("settle: 1h", 30, true), ("settle: 1m", 5, false)])
+    func aBaseBackupSettles(settings: String, minutes: Double, isBeingWritten: Bool) throws {
+        let shop = try Workshop()
+        try shop.write("15\n", to: "bases/one/PG_VERSION")
+        let changed = Date(timeIntervalSinceNow: -60 * minutes)
+        try FileManager.default.setAttributes(
+            [.modificationDate: changed], ofItemAtPath: shop.root + "/bases/one/PG_VERSION")
+        try shop.write(
+            """
+            drill: e2e
+            backup:
+              \(settings)
+              database: { kind: base_backup, base: bases }
+            probes: [ { name: rows, kind: sql, query: select 1, expect: { equals: 1 } } ]
+            """, to: "drill.yaml")
+        let sets = try shop.muster(["sets", "drill.yaml"])
+        let state = isBeingWritten ? "being written: It has no manifest yet" : "refused: backup_label is missing"
+        #expect(sets.output.contains(state), "\(sets.output)\(sets.errors)")
+    }
+
+    @Test(
         "a withheld segment, a damaged one in the middle and at the very end, and a cut one are named with their timeline (P15)"
     )
     func whatIsMissingOrDamagedIsNamed() throws {

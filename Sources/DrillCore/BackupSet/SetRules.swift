@@ -9,6 +9,9 @@ package struct SetRules: Sendable {
     /// Sets newer than this are passed over; nil where the newest is wanted.
     package var target: Date?
 
+    /// Where the drill file says nothing of `settle`.
+    package static let standardSettle = Duration.seconds(600)
+
     /// Two machines' clocks may differ by so many seconds before a set counts as dated in the future.
     private static let clockSkew: TimeInterval = 300
 
@@ -54,15 +57,18 @@ package struct SetRules: Sendable {
     package func judge(_ set: BackupSet, _ found: ExaminedComponents, newestFile: Date?) -> BackupSet {
         var set = found.judged(set)
         guard case .unusable(let reason) = set.state else { return set }
-        // A file dated after now says nothing of its age: a set must not stay "being written" for ever.
-        if found.isIncomplete, let newestFile, newestFile.timeIntervalSince(now) <= Self.clockSkew,
-            now.timeIntervalSince(newestFile) < settle.seconds
-        {
+        if found.isIncomplete, let newestFile, isSettling(newestFile) {
             set.state = .beingWritten(
                 "Still being written: \(reason); its newest file is of \(rfc3339(newestFile)), "
                     + "and a set may take \(spanText(settle.seconds)) to settle.")
         }
         return set
+    }
+
+    /// Whether what is incomplete and was last changed then may still be being written. A file dated after now says nothing of its
+    /// age: a set must not stay "being written" for ever.
+    package func isSettling(_ lastChange: Date) -> Bool {
+        lastChange.timeIntervalSince(now) <= Self.clockSkew && now.timeIntervalSince(lastChange) < settle.seconds
     }
 
     /// A note where a dump's header and the set's name differ by whole hours: one of the two is no UTC.

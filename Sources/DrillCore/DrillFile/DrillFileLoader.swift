@@ -173,10 +173,11 @@ package struct DrillFileLoader: Sendable {
     ) throws -> Backup {
         let own = try reader.required("backup", reader.settings("backup", DrillFileShape.backup))
         let target = try overrides.target ?? self.target(own)
+        let settle = try own.duration("settle") ?? SetRules.standardSettle
         let context = PartContext(
             environment: environment, drillFileDirectory: source.directory, hasSets: own.has("sets"),
             setsAreRemote: try own.string("sets").map { scheme(of: $0) != "file" } ?? false, scratch: scratch,
-            target: target, deadline: try reader.positiveDuration("deadline"), registry: registry)
+            target: target, settle: settle, deadline: try reader.positiveDuration("deadline"), registry: registry)
         let (kind, part) = try own.required("database", kinded(own, "database", .database))
         guard let type = registry.restorers[kind] else { throw own.error("database", "unknown kind `\(kind)`") }
         let database = try type.init(part, context)
@@ -206,7 +207,6 @@ package struct DrillFileLoader: Sendable {
             }
             objects.append(try type.init(bucket: bucket, part, context))
         }
-        let settle = try own.duration("settle") ?? .seconds(600)
         let files = self.files
         let hooks = try own.settings("hooks", VolumeHooks.shape).map {
             try VolumeHooks($0, isFile: { files.isFile($0) })

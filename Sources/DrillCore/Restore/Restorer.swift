@@ -112,6 +112,8 @@ package struct PartContext: Sendable {
     package var tuning: [String: String]
     /// The instant asked for: a catalog of a tool's own lists what is too new for it as passed over.
     package var target: RecoveryTarget
+    /// How long what is incomplete may still be being written.
+    package var settle: Duration
     /// Of the whole run, for estimates; nil where the drill sets none.
     package var deadline: Duration?
     /// Opens places that are not of this machine.
@@ -120,7 +122,7 @@ package struct PartContext: Sendable {
     package init(
         environment: DrillEnvironment, drillFileDirectory: String, hasSets: Bool, setsAreRemote: Bool = false,
         scratch: ScratchSettings, tuning: [String: String] = [:], target: RecoveryTarget = .latest,
-        deadline: Duration? = nil, registry: Registry = Registry()
+        settle: Duration = SetRules.standardSettle, deadline: Duration? = nil, registry: Registry = Registry()
     ) {
         self.registry = registry
         self.environment = environment
@@ -130,6 +132,7 @@ package struct PartContext: Sendable {
         self.scratch = scratch
         self.tuning = tuning
         self.target = target
+        self.settle = settle
         self.deadline = deadline
     }
 

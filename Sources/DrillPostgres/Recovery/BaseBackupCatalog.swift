@@ -8,10 +8,9 @@ struct BaseBackupCatalog: BackupCatalog {
     let wal: ArchiveListing?
     let bin: String?
     let target: RecoveryTarget
-    let environment: DrillEnvironment
-
     /// A backup without a manifest whose newest file is younger is still being written.
-    private static let settleSeconds: TimeInterval = 600
+    let settle: Duration
+    let environment: DrillEnvironment
 
     var place: String { folder.place }
 
@@ -27,8 +26,10 @@ struct BaseBackupCatalog: BackupCatalog {
             sets = []
             for backup in backups { sets.append(try await set(backup, archive, now: now, leewaySeconds: 0)) }
         }
-        return SetRules(now: now, settle: .seconds(0), target: .latest).ordered(sets)
+        return rules(now).ordered(sets)
     }
+
+    private func rules(_ now: Date) -> SetRules { SetRules(now: now, settle: settle, target: .latest) }
 
     private func archive() async throws -> WALArchive? { try await wal?.archive() }
 
@@ -70,9 +71,7 @@ struct BaseBackupCatalog: BackupCatalog {
     private func state(
         _ backup: BaseBackup, _ facts: BaseBackupFacts, newest: Date?, now: Date, _ leewaySeconds: TimeInterval
     ) -> BackupSet.State {
-        if !backup.hasManifest, let newest, now.timeIntervalSince(newest) < Self.settleSeconds,
-            facts.stoppedAt == nil
-        {
+        if !backup.hasManifest, let newest, rules(now).isSettling(newest), facts.stoppedAt == nil {
             return .beingWritten("It has no manifest yet, and its newest file is of \(rfc3339(newest)).")
         }
         guard let label = facts.label else {

@@ -47,7 +47,7 @@ struct BaseBackupRestorer: Restorer {
 
     private var baseCatalog: BaseBackupCatalog {
         BaseBackupCatalog(
-            folder: base, wal: wal, bin: cluster.bin, target: context.target,
+            folder: base, wal: wal, bin: cluster.bin, target: context.target, settle: context.settle,
             environment: context.environment)
     }
 

@@ -23,6 +23,7 @@ struct Barman: BackupTool {
     let processes: Int
     private let scratchDirectory: String
     private let clock: any DrillClock
+    private let settle: Duration
 
     init(_ settings: SettingsReader, _ context: PartContext) throws {
         server = try settings.requiredString("server")
@@ -35,6 +36,7 @@ struct Barman: BackupTool {
             try settings.integer("processes", in: 1...999) ?? Int64(ProcessInfo.processInfo.activeProcessorCount))
         scratchDirectory = context.scratch.directory
         clock = context.environment.clock
+        settle = context.settle
         program = try ToolProgram(
             "barman",
             installation: [
@@ -123,11 +125,11 @@ struct Barman: BackupTool {
         let bases = configuration.bases(server)
         // Barman lists nothing where its directory is not there or may not be read, as if there were no backup.
         let folders = try await folders(configuration)
-        let now = clock.now()
+        let rules = SetRules(now: clock.now(), settle: settle, target: .latest)
         let listed = try await listed(["list-backup", server]) {
             try BarmanListed.backups($0, server: server, at: place)
         }
-        var backups = listed.map { $0.backup(writtenAt: folders[$0.id], now: now) }
+        var backups = listed.map { $0.backup(writtenAt: folders[$0.id], rules) }
         // Nor does it list a folder whose backup.info is lost.
         let known = Set(listed.map(\.id))
         for (name, changed) in folders.sorted(by: { $0.key < $1.key })
@@ -135,7 +137,7 @@ struct Barman: BackupTool {
             var lost = ToolBackup(label: name)
             lost.startedAt = changed
             lost.state = .refused("\(Self.lostWords) in \(bases)/\(name)")
-            if case .running(let reason) = BarmanListed.state("EMPTY", since: changed, now: now) {
+            if case .running(let reason) = BarmanListed.state("EMPTY", since: changed, rules) {
                 lost.state = .running(reason)
             }
             backups.append(lost)

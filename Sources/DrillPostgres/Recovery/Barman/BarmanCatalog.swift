@@ -22,18 +22,18 @@ struct BarmanListed: Decodable, Sendable {
 
     /// - Parameters:
     ///   - writtenAt: When its folder was last changed.
-    ///   - now: What ended, or was written, less than ten minutes ago may still be under way.
-    func backup(writtenAt: Date?, now: Date) -> ToolBackup {
+    ///   - rules: What ended, or was written, less than their `settle` ago may still be under way.
+    func backup(writtenAt: Date?, _ rules: SetRules) -> ToolBackup {
         var backup = ToolBackup(label: id, type: "full")
         backup.stoppedAt = endTime.flatMap(strictInteger).map { Date(timeIntervalSince1970: Double($0)) }
         backup.sizeBytes = sizeBytes
         if backup.stoppedAt == nil { backup.startedAt = writtenAt }
-        backup.state = Self.state(status, since: backup.stoppedAt ?? writtenAt, now: now)
+        backup.state = Self.state(status, since: backup.stoppedAt ?? writtenAt, rules)
         return backup
     }
 
-    static func state(_ status: String, since: Date?, now: Date) -> ToolBackup.State {
-        let isYoung = since.map { now.timeIntervalSince($0) < 600 } ?? false
+    static func state(_ status: String, since: Date?, _ rules: SetRules) -> ToolBackup.State {
+        let isYoung = since.map(rules.isSettling) ?? false
         switch status {
         case "DONE": return .done
         case "WAITING_FOR_WALS":

@@ -24,7 +24,7 @@ struct ToolCatalog<Tool: BackupTool>: BackupCatalog {
         }
         listing.replace(with: backups)
         let sets = backups.map { $0.set(place: place, target: context.target, now: now) }
-        return SetRules(now: now, settle: .seconds(0), target: .latest).ordered(sets)
+        return SetRules(now: now, settle: context.settle, target: .latest).ordered(sets)
     }
 
     func examined(_ set: BackupSet) async throws -> BackupSet {

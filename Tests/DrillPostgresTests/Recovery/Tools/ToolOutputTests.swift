@@ -104,14 +104,27 @@ struct ToolOutputTests {
 
     @Test func barmanList() throws {
         let listed = try BarmanListed.backups(result(Self.barmanList), server: "main", at: "here")
-        let now = Date(timeIntervalSince1970: 1_795_700_000)
-        let backups = listed.map { $0.backup(writtenAt: nil, now: now) }
+        let rules = SetRules(
+            now: Date(timeIntervalSince1970: 1_795_700_000), settle: SetRules.standardSettle, target: .latest)
+        let backups = listed.map { $0.backup(writtenAt: nil, rules) }
         #expect(backups.map(\.label) == ["20261126T074404", "20261126T074350"])
         #expect(backups[0].stoppedAt == parseInstant("2026-11-26T07:44:08Z"))
         #expect(backups[0].state == .done)
         #expect(backups[1].state == .refused("Barman says FAILED"))
         let empty = try BarmanListed.backups(result(#"{"main": []}"#), server: "main", at: "here")
         #expect(empty.isEmpty)
+    }
+
+    @Test(
+        "How long Barman may take is what `settle` says",
+        arguments: [(600, 300.0, true), (600, 700, false), (3600, 700, true), (0, 0, false), (600, -400, false)])
+    func barmanSettles(settle: Int, age: Double, isRunning: Bool) {
+        let now = Date(timeIntervalSince1970: 1_795_700_000)
+        let rules = SetRules(now: now, settle: .seconds(settle), target: .latest)
+        for status in ["STARTED", "WAITING_FOR_WALS"] {
+            let state = BarmanListed.state(status, since: now.addingTimeInterval(-age), rules)
+            if case .running = state { #expect(isRunning) } else { #expect(!isRunning, "\(state)") }
+        }
     }
 
     @Test("Barman's messages are no backups, and its errors no empty catalog (V1)")
