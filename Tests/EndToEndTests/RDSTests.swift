@@ -256,6 +256,43 @@ struct RDSTests {
         #expect(try Set(rds.calls("RestoreDBInstanceToPointInTime").map { $0["Action"] }).isEmpty)
     }
 
+    @Test("integrity reads every page of an instance by a module put in for it, and sets nothing of the backup off")
+    func theIntegrityProbeMayPutItsModuleIn() throws {
+        let rds = try RDSWorkshop()
+        func ran(_ user: String, _ level: String) throws -> Workshop.Ran {
+            try rds.drill(
+                more: "user: \(user)", probes: "  - { name: intact, kind: integrity, level: \(level) }")
+            return try rds.muster(["run", "drill.yaml"])
+        }
+        // A superuser, as the stand-in has no member of rds_superuser who may make modules.
+        let read = try ran("postgres", "read")
+        #expect(read.status == 0, "\(read.errors)")
+        #expect(read.errors.contains("every page"))
+        let deep = try ran("postgres", "deep")
+        #expect(deep.status == 2)
+        #expect(deep.errors.contains("amcheck is not installed in the database, and is not put into a server that"))
+        let left = """
+            SELECT (SELECT count(*) FROM pg_extension WHERE extname <> 'plpgsql')
+                + (SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'muster%')
+            """
+        #expect(try rds.sql(left) == "0\n")
+
+        let reader = try ran("app", "read")
+        #expect(reader.status == 2)
+        #expect(reader.errors.contains("it is only to be read"), "\(reader.errors)")
+
+        try rds.sql("CREATE TABLE public.fired (tag text)")
+        try rds.sql(
+            """
+            CREATE FUNCTION public.fire() RETURNS event_trigger LANGUAGE plpgsql
+                AS 'BEGIN INSERT INTO public.fired VALUES (tg_tag); END'
+            """)
+        try rds.sql("CREATE EVENT TRIGGER fire ON ddl_command_start EXECUTE FUNCTION public.fire()")
+        try rds.sql("ALTER EVENT TRIGGER fire ENABLE ALWAYS")
+        #expect(try ran("postgres", "read").status == 2)
+        #expect(try rds.sql("SELECT count(*) FROM public.fired WHERE tag LIKE 'CREATE%'") == "0\n")
+    }
+
     @Test func wrongSettingsAreRefusedWithTheirLineBeforeAnythingIsAsked() throws {
         let rds = try RDSWorkshop()
         let good = String(decoding: try rds.shop.read("drill.yaml"), as: UTF8.self)

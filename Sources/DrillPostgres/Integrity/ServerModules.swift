@@ -77,6 +77,11 @@ struct ServerModules: Sendable {
                 "\(name) is not installed in the database, or this role may not execute its functions, and it is only to be read"
             return
         }
+        guard rights.modules.contains(module) else {
+            missing[module] =
+                "\(name) is not installed in the database, and is not put into a server that cannot be sealed"
+            return
+        }
         let state = try await session.query(
             """
             SELECT (SELECT count(*) FROM pg_catalog.pg_extension WHERE extname = $1),

@@ -56,6 +56,33 @@ struct RDSConnection: Sendable {
     }
 }
 
+/// What may be done in the new instance beside reading it.
+///
+/// It is scratch of ours, but a server that cannot be sealed: nothing that the backup contains is set off there. So amcheck, which
+/// evaluates expressions of indexes, is not put in, and nothing is where event triggers would run.
+enum RDSRights {
+    /// - Returns: nil where the role may not make modules, as members of `rds_superuser` may. (Amazon RDS User Guide,
+    ///   "Understanding the rds_superuser role".)
+    static func read(_ parameters: PostgresParameters) async throws(DrillError) -> ScratchRights? {
+        var reader = parameters
+        reader["options"] = ProbeSession.options
+        do throws(PostgresError) {
+            let connection = try await PostgresConnection.connect(reader)
+            let found = try await connection.query(
+                """
+                SELECT r.rolsuper OR EXISTS (SELECT FROM pg_catalog.pg_roles g
+                        WHERE g.rolname = 'rds_superuser' AND pg_catalog.pg_has_role(r.oid, g.oid, 'MEMBER')),
+                    EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtenabled <> 'D')
+                FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
+                """)
+            await connection.close()
+            return found.rows.first == ["t", "f"] ? ScratchRights(owner: parameters, modules: [.prewarm]) : nil
+        } catch {
+            throw error.drillError(at: parameters.place)
+        }
+    }
+}
+
 /// What instant the restored data themselves show.
 struct RDSRecoveryPoint: Sendable {
     var instant: Date

@@ -116,7 +116,8 @@ struct RDSRestorer: Restorer {
         let parameters = try await connection.parameters(control.api)
         let database = try await PostgresDatabase(
             parameters, place: parameters.place,
-            commandEnvironment: try await parameters.commandVariables(of: scratch.directory))
+            commandEnvironment: try await parameters.commandVariables(of: scratch.directory),
+            rights: try await RDSRights.read(parameters))
         let outcome: Swift.Result<Result, any Error>
         do {
             let point = try await RDSRecoveryPoint.read(database, stated: stated)

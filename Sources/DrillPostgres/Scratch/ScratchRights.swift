@@ -6,4 +6,6 @@ struct ScratchRights: Sendable {
     var server: ServerProcess?
     /// Whether all of the server's databases came out of the backup, not only the restored one.
     var coversServer = false
+    /// Modules that may be put in where they are missing.
+    var modules = Set(ServerModules.Module.allCases)
 }
