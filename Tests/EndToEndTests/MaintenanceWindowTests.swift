@@ -76,6 +76,23 @@ struct MaintenanceWindowTests {
         #expect(sets.output.contains("refused"))
     }
 
+    @Test func aSizeThatIsNoWholeNumberIsAMismatchThatShowsIt() throws {
+        let shop = try Workshop()
+        let database = try shop.database([
+            "CREATE TABLE files (id int PRIMARY KEY, key text, bytes numeric)",
+            "INSERT INTO files VALUES (1, 'a', 7.4), (2, 'b', 7.0), (3, 'c', NULL), (4, 'd', 'NaN')",
+        ])
+        try shop.set("2026-01-02", database: database, keys: ["a", "b", "c", "d"])
+        try shop.drill(Workshop.files.replacingOccurrences(of: " }", with: ", size: bytes }"))
+        let ran = try shop.muster(["run", "drill.yaml"])
+        #expect(ran.status == 1, "\(ran.errors)")
+        #expect(
+            try shop.ledger("SELECT kind, row_id, expected, observed FROM finding ORDER BY row_id") == [
+                "size_mismatch|1|7.4 bytes, which is no whole number|7 bytes",
+                "size_mismatch|4|NaN bytes, which is no whole number|7 bytes",
+            ])
+    }
+
     @Test func aRelaxationIsPrintedOnceInEveryReport() throws {
         let shop = try Workshop()
         let keys = (0..<40).map { "k\($0)" }
