@@ -75,6 +75,36 @@ import Testing
         #expect(page.nextToken == Array("1ueGcxLPRx1Tr/XYExHnhbYLgveDs2J/wm36Hy4vbOwM=".utf8))
     }
 
+    @Test("Tags with attributes, space or empty content in them are read as the plain ones are")
+    func unusualTags() throws {
+        let unusual = objects.replacing("<Key>", with: "<Key xml:space=\"preserve\">").replacing(
+            "</Key>", with: "</Key >"
+        )
+        .replacing("<Size>", with: "<Size >").replacing("</LastModified>", with: "</LastModified\n>")
+        .replacing("<ETag>", with: "\n  <ETag a='>'>").replacing("</StorageClass>", with: "</StorageClass\t>")
+        let (page, plain) = (try read(unusual), try read(objects))
+        #expect(
+            page.entries.keys.bytes == plain.entries.keys.bytes && page.entries.keys.ends == plain.entries.keys.ends)
+        #expect(page.entries.etags.bytes == plain.entries.etags.bytes)
+        #expect(page.entries.sizes == plain.entries.sizes && page.entries.modified == plain.entries.modified)
+        #expect(
+            page.entries.flags == plain.entries.flags && page.entries.archiveClasses == plain.entries.archiveClasses)
+    }
+
+    @Test("S5: what needs decoding is decoded wherever in a key it stands", arguments: 0..<40)
+    func decodedAnywhere(position: Int) throws {
+        let before = String(repeating: "a", count: position)
+        let after = String(repeating: "z", count: 39 - position)
+        let page = try read(page(entry(before + "%0A" + after) + entry(before + "&amp;" + after)))
+        #expect(Array(page.entries.keys[0]) == Array((before + "\n" + after).utf8))
+        #expect(Array(page.entries.keys[1]) == Array((before + "&" + after).utf8))
+        #expect(try read(self.page(entry(before + "+" + after))).sawPlus)
+        #expect(problem(self.page(entry(before + "\u{1}" + after))) == "a key with a raw control character")
+        // Neighbours of these characters, and bytes above 127, are as they are.
+        let plain = before + "$',*-é\u{7f} " + after
+        #expect(Array(try read(self.page(entry(plain))).entries.keys[0]) == Array(plain.utf8))
+    }
+
     @Test("S14: versions and delete markers stay in document order")
     func versionPage() throws {
         let page = try read(versions, .versions)

@@ -26,6 +26,8 @@ struct ListedEntries: Sendable {
     var archiveClasses: [Int: String] = [:]
 
     var count: Int { keys.count }
+    /// About what they take in memory.
+    var byteCount: Int { keys.bytes.count + etags.bytes.count + versions.bytes.count + count * 32 }
 
     mutating func reserve(_ entries: Int, withVersions: Bool) {
         keys.bytes.reserveCapacity(entries * 48)

@@ -5,11 +5,14 @@ enum Timestamps {
     static func microseconds(_ text: UnsafeRawBufferPointer) -> Int64? {
         guard text.count >= 20, text[4] == UInt8(ascii: "-"), text[7] == UInt8(ascii: "-"),
             text[10] == UInt8(ascii: "T") || text[10] == UInt8(ascii: " "), text[13] == UInt8(ascii: ":"),
-            text[16] == UInt8(ascii: ":"),
-            let year = number(text, 0, 4), let month = number(text, 5, 2), let day = number(text, 8, 2),
-            let hour = number(text, 11, 2), let minute = number(text, 14, 2), let second = number(text, 17, 2),
-            (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60, second <= 60
+            text[16] == UInt8(ascii: ":")
         else { return nil }
+        let century = pair(text, 0), yearOfCentury = pair(text, 2), month = pair(text, 5), day = pair(text, 8)
+        let hour = pair(text, 11), minute = pair(text, 14), second = pair(text, 17)
+        guard century >= 0, yearOfCentury >= 0, month >= 1, month <= 12, day >= 1, day <= 31, hour >= 0, hour < 24,
+            minute >= 0, minute < 60, second >= 0, second <= 60
+        else { return nil }
+        let year = century * 100 + yearOfCentury
         var index = 19
         var fraction: Int64 = 0
         if text[index] == UInt8(ascii: ".") {
@@ -77,27 +80,26 @@ enum Timestamps {
         return value
     }
 
+    @inline(__always)
     private static func decimal(_ byte: UInt8) -> Int64? {
-        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) ? Int64(byte - UInt8(ascii: "0")) : nil
+        byte &- UInt8(ascii: "0") < 10 ? Int64(byte &- UInt8(ascii: "0")) : nil
     }
 
-    private static func number(_ text: UnsafeRawBufferPointer, _ start: Int, _ count: Int) -> Int64? {
-        var value: Int64 = 0
-        for index in start..<start + count {
-            guard let digit = decimal(text[index]) else { return nil }
-            value = value * 10 + digit
-        }
-        return value
+    /// Two digits at that index; negative where they are none.
+    @inline(__always)
+    private static func pair(_ text: UnsafeRawBufferPointer, _ index: Int) -> Int64 {
+        let (tens, ones) = (text[index] &- UInt8(ascii: "0"), text[index + 1] &- UInt8(ascii: "0"))
+        return tens < 10 && ones < 10 ? Int64(tens) * 10 + Int64(ones) : -1
     }
 
     private static func offsetSeconds(_ text: UnsafeRawBufferPointer, from index: Int) -> Int64? {
         guard index < text.count else { return nil }
         if text[index] == UInt8(ascii: "Z") { return index + 1 == text.count ? 0 : nil }
         guard text[index] == UInt8(ascii: "+") || text[index] == UInt8(ascii: "-"), index + 6 == text.count,
-            text[index + 3] == UInt8(ascii: ":"), let hours = number(text, index + 1, 2),
-            let minutes = number(text, index + 4, 2),
-            hours < 24, minutes < 60
+            text[index + 3] == UInt8(ascii: ":")
         else { return nil }
+        let hours = pair(text, index + 1), minutes = pair(text, index + 4)
+        guard hours >= 0, hours < 24, minutes >= 0, minutes < 60 else { return nil }
         let seconds = hours * 3600 + minutes * 60
         return text[index] == UInt8(ascii: "-") ? -seconds : seconds
     }

@@ -137,34 +137,49 @@ struct XMLScanner {
         return start..<end
     }
 
-    /// Goes past an element whose content does not matter, but which must be well-formed.
+    /// The text of the element at the position, where it is one without attributes, white space or elements in it: its tags are
+    /// exactly those two. Else nil, and the position stays.
+    @inline(__always)
+    mutating func plainLeaf(_ opening: StaticString, _ closing: StaticString) -> Range<Int>? {
+        let start = position + opening.utf8CodeUnitCount
+        guard start < count, memcmp(base + position, opening.utf8Start, opening.utf8CodeUnitCount) == 0,
+            let end = find(UInt8(ascii: "<"), from: start, limit: Self.textLimit),
+            count - end >= closing.utf8CodeUnitCount,
+            memcmp(base + end, closing.utf8Start, closing.utf8CodeUnitCount) == 0
+        else { return nil }
+        position = end + closing.utf8CodeUnitCount
+        return start..<end
+    }
+
+    /// Goes past an element whose content does not matter, but which must be well-formed. `depth` is that of the element.
     mutating func skip(_ tag: Tag, depth: Int) throws(XMLProblem) {
         if tag.isEmpty { return }
-        var open = [tag.name]
-        while let innermost = open.last {
+        guard depth < Self.depthLimit else { throw problem("more than \(Self.depthLimit) levels") }
+        while true {
             guard let next = find(UInt8(ascii: "<"), from: position, limit: Self.textLimit) else {
                 throw problem(
                     count - position > Self.textLimit
                         ? "a text longer than 64 KiB" : "the document ends inside an element")
             }
             position = next
-            if byte(next + 1) == UInt8(ascii: "/") {
-                try closeTag(innermost)
-                open.removeLast()
-            } else {
-                let inner = try openTag()
-                if !inner.isEmpty { open.append(inner.name) }
-                guard depth + open.count <= Self.depthLimit else {
-                    throw problem("more than \(Self.depthLimit) levels")
-                }
-            }
+            if byte(next + 1) == UInt8(ascii: "/") { return try closeTag(tag.name) }
+            try skip(try openTag(), depth: depth + 1)
         }
     }
 
     // MARK: Text
 
     /// Appends that text with its entities resolved.
+    @inline(__always)
     func appendText(_ range: Range<Int>, to target: inout [UInt8]) throws(XMLProblem) {
+        if memchr(base + range.lowerBound, Int32(UInt8(ascii: "&")), range.count) == nil {
+            target.append(contentsOf: bytes(range))
+        } else {
+            try appendEncoded(range, to: &target)
+        }
+    }
+
+    private func appendEncoded(_ range: Range<Int>, to target: inout [UInt8]) throws(XMLProblem) {
         var index = range.lowerBound
         while index < range.upperBound {
             let byte = base[index]
@@ -175,6 +190,18 @@ struct XMLScanner {
                 index += 1
             }
         }
+    }
+
+    /// A number of bytes or keys.
+    func integer(_ text: Range<Int>) throws(XMLProblem) -> Int64 {
+        var value: Int64 = 0
+        guard !text.isEmpty, text.count <= 18 else { throw problem("no number of bytes or keys") }
+        for index in text {
+            let digit = base[index] &- UInt8(ascii: "0")
+            guard digit < 10 else { throw problem("no number of bytes or keys") }
+            value = value &* 10 &+ Int64(digit)
+        }
+        return value
     }
 
     func decodedText(_ range: Range<Int>) throws(XMLProblem) -> [UInt8] {
