@@ -15,6 +15,8 @@ package struct HTTPRequest: Sendable {
     package var timeout: Duration = .seconds(300)
     /// A response body larger than this is an error; nil where the body is streamed and counted by the receiver.
     package var bodyLimitBytes: Int = 64 << 20
+    /// How long the response body is thought to be: room that is made at once where the head does not tell.
+    package var expectedBodyBytes = 0
     /// Whether an answer says in its body that the server is overloaded, whatever its status (S3's `SlowDown` in 200): a
     /// transport that retries then does as with 503. nil where the status tells.
     package var isOverload: (@Sendable (HTTPResponse) -> Bool)?

@@ -7,6 +7,8 @@ final class CurlTransfer {
     /// What of the body of a failed streaming request is kept.
     private static let errorBodyBytes = 64 << 10
     private static let receiveBufferBytes = 256 << 10
+    /// Room that is made for a body before it comes.
+    private static let reservedBodyBytes = 8 << 20
 
     let ticket: TransferTicket
     private let pending: PendingTransfer
@@ -138,7 +140,7 @@ final class CurlTransfer {
         }
         if head.isComplete, let length = head.contentLength, request.method != .head, pending.receive == nil {
             guard length <= request.bodyLimitBytes else { return end(.failed(tooLarge)) }
-            body.reserveCapacity(min(length, 8 << 20))
+            body.reserveCapacity(min(length, Self.reservedBodyBytes))
         }
         return line.count
     }
@@ -158,6 +160,9 @@ final class CurlTransfer {
             }
         }
         guard received <= request.bodyLimitBytes else { return end(.failed(tooLarge)) }
+        if body.isEmpty, head.contentLength == nil {
+            body.reserveCapacity(min(request.expectedBodyBytes, Self.reservedBodyBytes))
+        }
         body.append(contentsOf: bytes)
         return bytes.count
     }

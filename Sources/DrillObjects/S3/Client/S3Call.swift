@@ -78,6 +78,8 @@ struct S3Call: Sendable {
     var headers: [(name: String, value: String)] = []
     private(set) var body: [UInt8] = []
     var timeout: Duration = .seconds(300)
+    /// How long the answer's body is thought to be; 0 where that is not known.
+    var expectedBodyBytes = 0
 
     /// The only place that a writing request may be sent to; nil for one that only reads.
     let scratch: ScratchPlace?

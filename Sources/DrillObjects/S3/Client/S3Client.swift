@@ -107,6 +107,7 @@ final class S3Client: Sendable {
         request.headers = call.headers
         request.body = call.body
         request.timeout = call.timeout
+        request.expectedBodyBytes = call.expectedBodyBytes
         request.trust = address.trust
         request.isOverload = { response in
             response.body.count < 4096 && ["SlowDown", "ServiceUnavailable"].contains(S3ErrorBody(response.body)?.code)

@@ -31,6 +31,8 @@ final class ListingSource: Sendable {
     let pageSize: Int
     /// What a literal `+` means in this server's URL encoding; learnt when one is met.
     private let plusIsSpace = Mutex<Bool?>(nil)
+    /// Of the largest page so far: the next ones will be about as large.
+    private let pageBytes = Atomic<Int>(0)
 
     init(_ client: S3Client, _ kind: ListingKind, prefix: [UInt8], place: String, pageSize: Int = 1000) {
         self.client = client
@@ -68,6 +70,8 @@ final class ListingSource: Sendable {
         }
         var call = S3Call(kind == .objects ? .listObjects : .listVersions, query: query)
         call.timeout = .seconds(120)
+        let expected = pageBytes.load(ordering: .relaxed)
+        call.expectedBodyBytes = expected + expected / 16
         // Amazon's says then which archived objects can be read for the time being.
         if client.address.endpoint == nil { call.headers.append(("x-amz-optional-object-attributes", "RestoreStatus")) }
         return call
@@ -80,7 +84,9 @@ final class ListingSource: Sendable {
         while true {
             do {
                 let body = try await client.send(call).body
-                return try await decode(body)
+                let page = try await decode(body)
+                pageBytes.max(body.count, ordering: .relaxed)
+                return page
             } catch {
                 attempt += 1
                 guard attempt < 5, Self.isWorthAnother(error) else { throw await described(error) }
