@@ -46,6 +46,32 @@ struct ReferencesProbeTests {
         #expect(ran.outcome.passed == 6)
     }
 
+    @Test("A bucket that no row names is not asked for, though its listing may have begun", arguments: [false, true])
+    func unnamedBucket(isAhead: Bool) async throws {
+        let store = MemoryStore(
+            bucket: "b", entries: [], wantsSplitHints: isAhead,
+            listingFailure: DrillError(.couldNotLook, "no such bucket"))
+        let settings = "{ table: t, key: k, bucket: b, min_rows: 0 }"
+        #expect(try await run(settings, rows: ["t": []], stores: [store]).outcome.verdict == .pass)
+        await #expect(throws: DrillError.self) {
+            try await run(settings, rows: ["t": [Row(bytes("a"), id: "1")]], stores: [store])
+        }
+    }
+
+    @Test("A listing that begins while rows are sorted leads to the same findings", arguments: [false, true])
+    func listedAhead(failsInRows: Bool) async throws {
+        let store = MemoryStore(bucket: "b", entries: [Entry(bytes("a")), Entry(bytes("z"))], wantsSplitHints: true)
+        let rows = ["t": [Row(bytes("a"), id: "1"), Row(bytes("c"), id: "2"), Row(bytes("d"), id: "3")]]
+        if failsInRows {
+            await #expect(throws: DrillError.self) { try await run(plain, rows: rows, stores: [store], failsAfter: 0) }
+        } else {
+            let ran = try await run("{ table: t, key: k, bucket: b, orphans: report }", rows: rows, stores: [store])
+            #expect(ran.findings.filter { $0.kind == .missing }.map(\.objectKey) == [bytes("c"), bytes("d")])
+            #expect(ran.findings.filter { $0.kind == .orphan }.map(\.objectKey) == [bytes("z")])
+            #expect(ran.outcome.passed == 1)
+        }
+    }
+
     @Test("V2: nothing examined is inconclusive, unless min_rows is 0") func nothingExamined() async throws {
         let empty = try await run(plain, rows: ["t": []], stores: [MemoryStore(bucket: "b", entries: [])])
         #expect(empty.outcome.verdict == .inconclusive)

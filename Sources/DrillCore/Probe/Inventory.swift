@@ -114,12 +114,15 @@ package protocol InventoryStream: Sendable {
     func next() async throws -> ObjectBatch?
     /// False where nothing is listed: then each key that a row names is asked for instead.
     var namesEverything: Bool { get }
+    /// Begins to fetch what ``next()`` will give, as far ahead as it would later on.
+    func start() async
     /// Ends early and frees what is held; harmless after the end.
     func cancel() async
 }
 
 extension InventoryStream {
     package var namesEverything: Bool { true }
+    package func start() async {}
 }
 
 /// Whether one key is there, asked of the store itself.

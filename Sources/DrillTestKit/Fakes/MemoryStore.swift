@@ -39,6 +39,8 @@ package final class MemoryStore: ObjectStore {
     package let usage: [String: Int64] = [:]
     package let notes: [String] = []
     package let keepsChecksums: Bool
+    package let wantsSplitHints: Bool
+    private let listingFailure: DrillError?
     private let isListed: Bool
     private let entries: [Entry]
     /// Keys that answer when asked by key though no entry lists them.
@@ -49,11 +51,13 @@ package final class MemoryStore: ObjectStore {
     private let hash: @Sendable ([UInt8], ChecksumAlgorithm) -> [UInt8]
     private let contentReads = Mutex<[[UInt8]]>([])
 
-    /// - Parameter hash: What hashing content gives; tests of judging need no real digest.
+    /// - Parameters:
+    ///   - listingFailure: What a listing ends with before its first entry.
+    ///   - hash: What hashing content gives; tests of judging need no real digest.
     package init(
         bucket: String, entries: [Entry], unlisted: [[UInt8]: Int64] = [:], presences: [[UInt8]: Presence] = [:],
         unreadable: Set<[UInt8]> = [], isListed: Bool = true, copiedBetween: ClosedRange<Date>? = nil,
-        evidence: KeyEvidence? = nil,
+        evidence: KeyEvidence? = nil, wantsSplitHints: Bool = false, listingFailure: DrillError? = nil,
         hash: @escaping @Sendable ([UInt8], ChecksumAlgorithm) -> [UInt8] = { bytes, _ in bytes }
     ) {
         self.bucket = bucket
@@ -65,6 +69,8 @@ package final class MemoryStore: ObjectStore {
         self.isListed = isListed
         self.copiedBetween = copiedBetween
         self.evidence = evidence
+        self.wantsSplitHints = wantsSplitHints
+        self.listingFailure = listingFailure
         self.hash = hash
         keepsChecksums = entries.contains { $0.stored != nil }
     }
@@ -73,7 +79,8 @@ package final class MemoryStore: ObjectStore {
     package var contentsRead: [[UInt8]] { contentReads.withLock { $0 } }
 
     package func inventory(_ request: InventoryRequest) async throws -> any InventoryStream {
-        MemoryInventory(
+        if let listingFailure { throw listingFailure }
+        return MemoryInventory(
             entries.filter { $0.key.starts(with: request.prefix) },
             namesEverything: isListed || request.needsEverything)
     }

@@ -236,6 +236,19 @@ import Testing
         #expect(try await list(bucket).keys == [Array("a b".utf8)])
     }
 
+    @Test("Once started, it lists ahead of its reader")
+    func listsAhead() async throws {
+        let bucket = ListedBucket(Layout.padded.keys(3000))
+        let listing = ParallelListing(source(bucket), concurrency: 8, hints: [], expectedKeys: nil)
+        await listing.start()
+        let deadline = ContinuousClock.now + .seconds(30)
+        while bucket.requests < 3, ContinuousClock.now < deadline { await Task.yield() }
+        #expect(bucket.requests >= 3)
+        var count = 0
+        while let page = try await listing.next() { count += page.count }
+        #expect(count == 3000)
+    }
+
     @Test("Ended early, it stops asking")
     func cancelled() async throws {
         let bucket = ListedBucket(Layout.padded.keys(3000))

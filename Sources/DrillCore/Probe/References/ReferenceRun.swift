@@ -13,6 +13,7 @@ final class ReferenceRun {
     private var knowsOrphans = true
 
     private var settings: ReferenceSettings { probe.settings }
+    private var opener: InventoryOpener { InventoryOpener(settings: settings, set: set) }
 
     init(probe: ReferencesProbe, set: RestoredSet, stream: any ReferenceStream, findings: FindingBuffer) {
         self.probe = probe
@@ -52,6 +53,7 @@ final class ReferenceRun {
         var segments = segments
         let known = Array(set.objects.keys)
         var toVisit = settings.buckets(of: known)[...]
+        var ahead = try await openAhead(&segments)
         while true {
             let ofRows = try await segments.currentBucket()
             let inScope = toVisit.first.map { Array($0.utf8) }
@@ -60,19 +62,46 @@ final class ReferenceRun {
             }
             if bucket == inScope { toVisit.removeFirst() }
             let name = String(decoding: bucket, as: UTF8.self)
-            // To Swift, two spellings of one name are the same string; to a bucket they are not (S1).
-            if let store = set.objects[name], store.bucket.utf8.elementsEqual(bucket) {
-                let wantsOrphans =
-                    settings.buckets(of: known).contains(name)
-                    && probe.reportsOrphans(of: name, among: set.siblings, known: known)
+            if let store = store(of: bucket) {
+                let wantsOrphans = wantsOrphans(of: name)
                 // A bucket that no row names is only walked for its orphans.
                 if bucket == ofRows || wantsOrphans {
-                    try await callBucket(name, bucket, store, &segments, wantsOrphans: wantsOrphans)
+                    let opened = ahead.take()
+                    try await callBucket(name, bucket, store, opened, &segments, wantsOrphans: wantsOrphans)
                 }
             } else {
                 try await reportOtherBucket(name, bucket, &segments)
             }
         }
+    }
+
+    private func store(of bucket: [UInt8]) -> (any ObjectStore)? {
+        // To Swift, two spellings of one name are the same string; to a bucket they are not (S1).
+        set.objects[String(decoding: bucket, as: UTF8.self)].flatMap { store in
+            store.bucket.utf8.elementsEqual(bucket) ? store : nil
+        }
+    }
+
+    private func wantsOrphans(of bucket: String) -> Bool {
+        let known = Array(set.objects.keys)
+        return settings.buckets(of: known).contains(bucket)
+            && probe.reportsOrphans(of: bucket, among: set.siblings, known: known)
+    }
+
+    /// Waits for the first row. Where all rows are of one bucket, that one is opened meanwhile.
+    private func openAhead(_ segments: inout RowSegments) async throws -> (any InventoryStream)? {
+        guard let name = settings.bucket, let store = store(of: Array(name.utf8)) else { return nil }
+        let (opener, wantsOrphans) = (opener, wantsOrphans(of: name))
+        async let opening = opener.openAhead(store, wantsOrphans: wantsOrphans)
+        do {
+            if try await segments.currentBucket() != nil || wantsOrphans { return try await opening }
+        } catch {
+            await (try? opening)?.cancel()
+            throw error
+        }
+        // Whatever became of it: nobody asks for it.
+        await (try? opening)?.cancel()
+        return nil
     }
 
     private func reportOtherBucket(_ name: String, _ bucket: [UInt8], _ segments: inout RowSegments) async throws {
@@ -93,22 +122,26 @@ final class ReferenceRun {
     }
 
     private func callBucket(
-        _ name: String, _ bucket: [UInt8], _ store: any ObjectStore, _ segments: inout RowSegments, wantsOrphans: Bool
+        _ name: String, _ bucket: [UInt8], _ store: any ObjectStore, _ opened: (any InventoryStream)?,
+        _ segments: inout RowSegments, wantsOrphans: Bool
     ) async throws {
         var others: [NamedKeys] = []
         var wantsOrphans = wantsOrphans
         if wantsOrphans {
-            if let names = try await otherNames(of: name) { others = names } else { wantsOrphans = false }
+            do {
+                if let names = try await otherNames(of: name) { others = names } else { wantsOrphans = false }
+            } catch {
+                await opened?.cancel()
+                throw error
+            }
         }
-        var request = InventoryRequest(prefix: settings.prefix, needsEverything: wantsOrphans)
-        if store.wantsSplitHints {
-            // Only what a row spells as the key itself says where the key space may be split.
-            let splits = settings.parser.form == .key ? 64 : 0
-            let hints = try await set.database.referenceHints(settings.query, splits: splits)
-            request.splitHints = hints.splitKeys.map { ObjectKey(settings.prefix + $0.bytes) }
-            request.expectedKeyCount = wantsOrphans ? nil : hints.expectedCount
+        let inventory: any InventoryStream
+        do {
+            inventory = if let opened { opened } else { try await opener.open(store, wantsOrphans: wantsOrphans) }
+        } catch {
+            for other in others { await other.close() }
+            throw error
         }
-        let inventory = try await store.inventory(request)
         let isJudged = settings.content != .none || settings.checksum != nil || settings.query.version != nil
         var call = RollCall(
             reportsOrphans: wantsOrphans, judgesEveryMatch: isJudged, requiresSize: settings.required.contains(.size))

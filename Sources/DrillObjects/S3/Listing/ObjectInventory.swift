@@ -25,6 +25,7 @@ struct ObjectInventory: InventoryStream {
         return nil
     }
 
+    func start() async { await listing.start() }
     func cancel() async { await listing.cancel() }
 
     static func batch(_ page: ListedEntries, storePrefix: [UInt8]) -> ObjectBatch {

@@ -7,6 +7,10 @@ import DrillCore
 /// are kept short, so that what is listed ahead stays small and still keeps all connections busy.
 actor ParallelListing {
     private enum Limits {
+        /// Pages held ahead of the reader, for each request that may be in flight.
+        static let pagesAhead = 8.0
+        /// What these pages may take, in bytes: with long keys they are fewer.
+        static let bytesAhead = 40e6
         /// Ranges are cut to about so many pages.
         static let pagesPerRange = 4.0
         static let emptyPages = 50
@@ -15,8 +19,12 @@ actor ParallelListing {
 
     private let source: ListingSource
     private let concurrency: Int
+    /// Of the largest page so far.
+    private var pageBytes = 1.0
     /// Pages that may be held ahead of the reader.
-    private let pageBudget: Double
+    private var pageBudget: Double {
+        max(Double(concurrency), min(Limits.pagesAhead * Double(concurrency), Limits.bytesAhead / pageBytes))
+    }
     private let pageSize: Double
     private var hints: [ObjectKey]
     private let expectedKeys: Int64?
@@ -36,7 +44,6 @@ actor ParallelListing {
         self.hints = hints
         self.expectedKeys = expectedKeys
         pageSize = Double(source.pageSize)
-        pageBudget = 6 * Double(max(1, concurrency))
     }
 
     /// How many ranges were listed.
@@ -47,10 +54,7 @@ actor ParallelListing {
 
     /// The next page in key order; nil once every range ended as it should.
     func next() async throws -> ListedEntries? {
-        if !hasStarted {
-            hasStarted = true
-            ranges = [makeRange(after: nil, upper: nil, KeyShape(), nil)]
-        }
+        start()
         while true {
             if let failure { throw failure }
             if isCancelled { throw CancellationError() }
@@ -69,6 +73,14 @@ actor ParallelListing {
                 Task { await self.cancel() }
             }
         }
+    }
+
+    /// Begins to list, as far ahead as pages may be held.
+    func start() {
+        guard !hasStarted, !isCancelled else { return }
+        hasStarted = true
+        ranges = [makeRange(after: nil, upper: nil, KeyShape(), nil)]
+        schedule()
     }
 
     func cancel() {
@@ -136,6 +148,7 @@ actor ParallelListing {
             for task in tasks.values { task.cancel() }
             tasks.removeAll()
         case .success(let page):
+            pageBytes = max(pageBytes, Double(page.entries.byteCount))
             let isFirstPage = ranges[index].keysListed == 0
             ranges[index].take(page, kind: source.kind)
             if isFirstPage { luck = min(max(luck + (ranges[index].keysListed > 0 ? 1 : -1), -8), 64) }

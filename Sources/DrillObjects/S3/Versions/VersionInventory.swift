@@ -71,6 +71,7 @@ actor VersionInventory: InventoryStream {
         return batch.count > 0 ? batch : nil
     }
 
+    func start() async { await listing.start() }
     func cancel() async { await listing.cancel() }
 
     private func resolve(_ page: ListedEntries) -> ObjectBatch {
