@@ -176,6 +176,11 @@ struct ReferenceDecoder {
         batch = ReferenceBatch()
         batch.keys.bytes.reserveCapacity(Self.batchBytes)
         batch.keys.ends.reserveCapacity(Self.batchRows)
+        if layout.hasSize { batch.sizes.reserveCapacity(Self.batchRows) }
+        if layout.hasID {
+            batch.ids.bytes.reserveCapacity(Self.batchRows * 8)
+            batch.ids.ends.reserveCapacity(Self.batchRows)
+        }
     }
 }
 

@@ -2,8 +2,8 @@ import DrillCore
 import Foundation
 
 extension PostgresDatabase {
-    /// So many pages of a table are read for hints at most: 16 MiB.
-    private static let sampledPages: Double = 2048
+    /// So many pages of a table are read for hints at most: 2 MiB, or some 20,000 rows.
+    private static let sampledPages: Double = 256
 
     /// Rows of a query or a view that are counted one by one; of more, the planner's guess is good enough.
     private static let countedRows = 100_000
