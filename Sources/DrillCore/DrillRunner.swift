@@ -41,7 +41,6 @@ package struct DrillRunner: Sendable {
         }
         let header = Self.header(of: drill, environment: environment, toolVersion: toolVersion)
         let journal = try await ledger.begin(header)
-        try await ledger.writeReports(journal.snapshot())
         progress.runBegan(header)
         let run = DrillRun(
             drill: drill, options: options, header: header, journal: journal, environment: environment,

@@ -6,6 +6,17 @@ import Synchronization
 /// A reader sees the old bytes or the new ones, after a crash too.
 package func writeWhole(_ bytes: [UInt8], to path: String) throws {
     let (directory, name) = splitPath(path)
+    try writeWhole([(name, bytes)], in: directory)
+}
+
+/// The same for several files of one directory, one after the other.
+func writeWhole(_ files: [(name: String, bytes: [UInt8])], in directory: String) throws {
+    for (name, bytes) in files { try replace(name, in: directory, with: bytes) }
+    try syncDirectory(directory)
+}
+
+private func replace(_ name: String, in directory: String, with bytes: [UInt8]) throws {
+    let path = "\(directory)/\(name)"
     let temporary = "\(directory)/.\(name).\(getpid())-\(temporaryNumber.add(1, ordering: .relaxed).newValue)"
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw ledgerError(errno, "the report could not be created", at: path) }
@@ -20,7 +31,6 @@ package func writeWhole(_ bytes: [UInt8], to path: String) throws {
         unlink(temporary)
         throw error
     }
-    try syncDirectory(directory)
 }
 
 /// All of the bytes, however many calls that takes.

@@ -187,7 +187,7 @@ package protocol RunJournal: FindingSink, ScratchJournal {
 }
 
 package protocol RunLedger: Sendable {
-    /// Records the start of a run (verdict `inconclusive`, "did not finish") and makes its folder.
+    /// Records the start of a run (verdict `inconclusive`, "did not finish"), makes its folder, and has the reports say so.
     func begin(_ header: RunHeader) async throws -> any RunJournal
     /// Writes the reports of that record: the drill's current ones and the run's own. Whole files (temporary, fsync, rename).
     func writeReports(_ record: RunRecord) async throws

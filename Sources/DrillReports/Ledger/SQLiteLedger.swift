@@ -27,7 +27,7 @@ package struct SQLiteLedger: RunLedger {
     package static func showUnfinished(_ header: RunHeader, reportsDirectory: String) throws {
         let folder = ReportFolder(reportsDirectory: reportsDirectory, drill: header.drill)
         do {
-            try folder.writeCurrent(RunRecord.unfinished(header))
+            try folder.writeCurrent(ReportFolder.Reports(RunRecord.unfinished(header)))
         } catch {
             try folder.removeCurrent()
             throw error
@@ -36,27 +36,28 @@ package struct SQLiteLedger: RunLedger {
 
     package func begin(_ header: RunHeader) async throws -> any RunJournal {
         let folder = ReportFolder(reportsDirectory: reportsDirectory, drill: header.drill)
-        let record = RunRecord.unfinished(header)
+        let reports = try ReportFolder.Reports(RunRecord.unfinished(header))
         try Self.showUnfinished(header, reportsDirectory: reportsDirectory)
         let run = try await file.write { database in
             let run = try insert(header, database)
             // Again, now that no older run of this drill can write over it.
-            try folder.writeCurrent(record)
+            try folder.writeCurrent(reports)
             return run
         }
-        try folder.write(record, ofRun: header.runID)
+        try folder.write(reports, ofRun: header.runID)
         return SQLiteRunJournal(file: file, run: run, header: header, runDirectory: folder.path(ofRun: header.runID))
     }
 
     package func writeReports(_ record: RunRecord) async throws {
         let folder = ReportFolder(reportsDirectory: reportsDirectory, drill: record.header.drill)
-        try folder.write(record, ofRun: record.header.runID)
+        let reports = try ReportFolder.Reports(record)
+        try folder.write(reports, ofRun: record.header.runID)
         try await file.whileLocked { database in
             let newest = try String.fetchOne(
                 database, sql: "SELECT run_id FROM recorded_run WHERE drill = ? ORDER BY run_number DESC LIMIT 1",
                 arguments: [record.header.drill])
             // The current reports are the newest run's, also where an older one ends after it.
-            if newest == record.header.runID { try folder.writeCurrent(record) }
+            if newest == record.header.runID { try folder.writeCurrent(reports) }
         }
     }
 }

@@ -6,20 +6,25 @@ import Mustache
 /// The report that people read: verdict first, then what it rests on and what to do next. One file without scripts,
 /// links or anything fetched; under 5 MB however many findings there are.
 package func htmlReport(_ record: RunRecord) throws -> [UInt8] {
+    guard let page = try templates.get().render(pageValues(record), withTemplate: "page") else {
+        throw DrillError(.ledgerUnusable, "the report's template is not there")
+    }
+    return Array(page.utf8)
+}
+
+/// Read once in a process.
+private let templates: Result<MustacheLibrary, DrillError> = {
     MustacheContentTypes.register(HTMLText(), named: "MUSTER")
     do {
-        let library = MustacheLibrary(templates: [
-            "page": try MustacheTemplate(string: HTMLTemplate.page),
-            "group": try MustacheTemplate(string: HTMLTemplate.group),
-        ])
-        guard let page = library.render(pageValues(record), withTemplate: "page") else {
-            throw DrillError(.ledgerUnusable, "the report's template is not there")
-        }
-        return Array(page.utf8)
-    } catch let error as MustacheTemplate.ParserError {
-        throw DrillError(.ledgerUnusable, "the report's template cannot be read", cause: error)
+        return .success(
+            MustacheLibrary(templates: [
+                "page": try MustacheTemplate(string: HTMLTemplate.page),
+                "group": try MustacheTemplate(string: HTMLTemplate.group),
+            ]))
+    } catch {
+        return .failure(DrillError(.ledgerUnusable, "the report's template cannot be read", cause: error))
     }
-}
+}()
 
 /// Escapes scalar by scalar; the library's own looks for whole `Character`s and lets `<` with an accent through.
 private struct HTMLText: MustacheContentType {

@@ -12,8 +12,8 @@ struct ReportFolder: Sendable {
 
     func path(ofRun runID: String) -> String { path + "/" + runID }
 
-    func writeCurrent(_ record: RunRecord) throws { try write(record, into: path) }
-    func write(_ record: RunRecord, ofRun runID: String) throws { try write(record, into: path(ofRun: runID)) }
+    func writeCurrent(_ reports: Reports) throws { try write(reports, into: path) }
+    func write(_ reports: Reports, ofRun runID: String) throws { try write(reports, into: path(ofRun: runID)) }
 
     /// Reports that are not there are removed already.
     func removeCurrent() throws {
@@ -22,10 +22,18 @@ struct ReportFolder: Sendable {
         }
     }
 
-    private func write(_ record: RunRecord, into directory: String) throws {
-        // All are made before the first is written: a record that cannot be shown leaves the files as they are.
-        let contents = [junitReport([.run(record)]), try htmlReport(record), jsonReport(record)]
+    private func write(_ reports: Reports, into directory: String) throws {
         try makeDirectories(directory)
-        for (name, bytes) in zip(Self.names, contents) { try writeWhole(bytes, to: directory + "/" + name) }
+        try writeWhole(zip(Self.names, reports.contents).map { ($0, $1) }, in: directory)
+    }
+
+    /// The reports of a record. All are made before the first is written: a record that cannot be shown leaves the files as they are.
+    struct Reports {
+        /// In the order of ``ReportFolder/names``.
+        fileprivate let contents: [[UInt8]]
+
+        init(_ record: RunRecord) throws {
+            contents = [junitReport([.run(record)]), try htmlReport(record), jsonReport(record)]
+        }
     }
 }
