@@ -262,7 +262,7 @@ struct PgDumpRestorer: Restorer {
                 .run(into: target, log: log, progress: progress)
         }
         try dump.removeUnpacked()
-        let finished = try await RestoredTables(host: host, database: database).finish(
+        let finished = try await RestoredTables(host: host, database: database, jobs: jobs).finish(
             dump.facts.toc, progress: progress)
         let probeRole = try await ProbeRole(host: host, database: database).make(avoiding: dump.needs.roles)
         var probe = owner

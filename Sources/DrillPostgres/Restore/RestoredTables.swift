@@ -4,6 +4,8 @@ import DrillCore
 struct RestoredTables: Sendable {
     var host: RestoreHost
     var database: String
+    /// How many tables are analysed at once.
+    var jobs: Int
 
     struct Outcome: Sendable {
         var rowCounts: [(table: String, rows: Int64)] = []
@@ -79,16 +81,37 @@ struct RestoredTables: Sendable {
             at: host.administration.place)
     }
 
-    /// A dump carries no statistics; without them a probe's plan may be hopeless (P10).
+    /// A dump carries no statistics; without them a probe's plan may be hopeless (P10). The largest tables come first, several at
+    /// once; a partitioned one brings its partitions along.
     private func analyse() async throws -> String? {
+        let found = try await host.withSession(database: database) { connection in
+            try await connection.query(
+                """
+                SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+                FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
+                ORDER BY c.relkind = 'p' DESC, pg_catalog.pg_relation_size(c.oid) DESC
+                """)
+        }
+        let tables = TablesToAnalyse(found.rows.compactMap { $0[0] })
+        return try await withThrowingTaskGroup(of: String?.self) { group in
+            for _ in 0..<max(1, jobs) { group.addTask { try await analyse(tables) } }
+            return try await group.reduce(nil) { $0 ?? $1 }
+        }
+    }
+
+    private func analyse(_ tables: TablesToAnalyse) async throws -> String? {
         try await host.withSession(database: database) { connection in
-            do throws(PostgresError) {
-                try await connection.execute("ANALYZE")
-                return nil
-            } catch {
-                guard error.kind == .server else { throw error }
-                return "Statistics could not be gathered after the restore: \(error)."
+            var note: String?
+            while let table = await tables.next() {
+                do throws(PostgresError) {
+                    try await connection.execute("ANALYZE \(table)")
+                } catch {
+                    guard error.kind == .server else { throw error }
+                    note = note ?? "Statistics of \(table) could not be gathered after the restore: \(error)."
+                }
             }
+            return note
         }
     }
 
@@ -98,4 +121,10 @@ struct RestoredTables: Sendable {
         let deadline = clock.monotonicSeconds() + 5
         while try await !holds(), clock.monotonicSeconds() < deadline { try await clock.sleep(for: .milliseconds(50)) }
     }
+}
+
+private actor TablesToAnalyse {
+    private var rest: ArraySlice<String>
+    init(_ tables: [String]) { rest = tables[...] }
+    func next() -> String? { rest.popFirst() }
 }

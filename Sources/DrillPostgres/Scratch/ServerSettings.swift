@@ -6,6 +6,7 @@ struct ServerSettings: Sendable {
     var major: Int
     var socketDirectory: String
     var memoryBytes: Int64
+    var processors = ProcessInfo.processInfo.activeProcessorCount
     /// `scratch.database.settings` of the drill file.
     var extra: [(name: String, value: String)] = []
 
@@ -52,7 +53,11 @@ struct ServerSettings: Sendable {
             ("lc_messages", "C"), ("dynamic_shared_memory_type", "mmap"), ("timezone", "UTC"), ("log_timezone", "UTC"),
             ("log_min_messages", "warning"),
         ]
-        if major >= 11 { settings.append(("jit", "off")) }
+        if major >= 11 {
+            // With tables restored side by side, the workers of one index build only get in the way of another on a small machine.
+            let workers = min(2, max(0, processors / 2 - 1))
+            settings += [("jit", "off"), ("max_parallel_maintenance_workers", "\(workers)")]
+        }
         return settings
     }
 
