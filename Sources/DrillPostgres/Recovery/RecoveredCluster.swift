@@ -106,7 +106,7 @@ struct RecoveredCluster: Sendable {
                 return try await withCleanUp {
                     try await body(process)
                 } cleanUp: {
-                    await process.stop()
+                    await process.stop(isKept: scratch.keeping.isKept)
                 }
             }
         } cleanUp: {

@@ -45,7 +45,7 @@ struct ScratchCluster: Sendable {
         return try await withCleanUp {
             try await body(server)
         } cleanUp: {
-            await server.stop()
+            await server.stop(isKept: scratch.keeping.isKept)
             try await scratch.journal.didRemove(item)
         }
     }

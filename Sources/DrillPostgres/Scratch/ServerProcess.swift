@@ -73,7 +73,7 @@ struct ServerProcess: Sendable {
             try await server.waitUntilReady(patience: plan.patience)
         } catch {
             let failure = error
-            await Task { await server.stop() }.value
+            await Task { await server.stop(isKept: true) }.value
             throw failure
         }
         return server
@@ -156,8 +156,11 @@ struct ServerProcess: Sendable {
     }
 
     /// Ends the server: fast, then at once, then by force; waits for its end. (PostgreSQL manual, Shutting Down the Server.)
-    func stop() async {
-        for (signal, seconds) in [(SIGINT, 20.0), (SIGQUIT, 10.0), (SIGKILL, 0.0)] where process.isRunning {
+    ///
+    /// - Parameter isKept: Whether anybody will look at its data directory. Where nobody will, what is in memory is not written first.
+    func stop(isKept: Bool) async {
+        let patience = [(SIGINT, 20.0), (SIGQUIT, 10.0), (SIGKILL, 0.0)]
+        for (signal, seconds) in isKept ? patience : Array(patience.dropFirst()) where process.isRunning {
             process.send(signal: signal)
             let deadline = environment.clock.monotonicSeconds() + seconds
             while process.isRunning, environment.clock.monotonicSeconds() < deadline {
