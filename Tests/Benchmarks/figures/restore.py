@@ -1,11 +1,14 @@
-"""A drill's restore phase against pg_restore alone, of the same dump."""
+"""A drill's restore phase against the same steps by hand, and against pg_restore alone, of the same dump."""
 
 import datetime
 import json
 import os
+import shutil
 import subprocess
+import time
 
-from measure import figure, heading, measured, ratio, say, side_by_side
+from measure import figure, heading, measured, median, ratio, say, side_by_side
+from recovery import Cluster, owned
 from references import KEY, psql
 
 TABLES = 4
@@ -55,6 +58,24 @@ probes:
     return drill, folder / "db_dump.sqlc"
 
 
+def by_hand(place, dump):
+    """A server made and started by hand, as one must be that holds a throw-away copy, and pg_restore into it; statistics too."""
+    folder = owned(place.work / "hand")
+    cluster = Cluster(folder, {"listen_addresses": "", "fsync": "off", "autovacuum": "off", "max_wal_size": "2GB"})
+    began = time.monotonic()
+    cluster.tool("initdb", "-D", folder / "pgdata", "-U", "postgres", "-A", "trust", "--locale=C", "-E", "UTF8", "-N")
+    cluster.start()
+    try:
+        cluster.sql("CREATE DATABASE bench_target")
+        target = f"host={folder} user=postgres dbname=bench_target"
+        subprocess.run(["pg_restore", "-j", str(os.cpu_count()), "-d", target, dump], check=True)
+        subprocess.run(["psql", "-Xq", "-d", target, "-c", "ANALYZE"], check=True)
+        return time.monotonic() - began
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder)
+
+
 def one_size(place, rows):
     say(f"making a dump of {rows:,} rows")
     drill, dump = make_sets(place, rows)
@@ -71,13 +92,16 @@ def one_size(place, rows):
         psql(place, "CREATE DATABASE bench_target")
         return measured(["pg_restore", "-j", str(os.cpu_count()), "-d", connected(place, "bench_target"), dump])
 
-    results = side_by_side(place.runs, muster=muster, bare=bare)
+    results = side_by_side(place.runs, muster=muster, bare=bare, hand=lambda: by_hand(place, dump))
     psql(place, "DROP DATABASE bench_target")
     heading(f"restore: {rows:,} rows in {TABLES} tables with two indexes each")
-    peer = figure(f"pg_restore -j {os.cpu_count()} on a server that runs", [run.wall for run in results["bare"]])
+    bare_peer = median([run.wall for run in results["bare"]])
+    figure(f"pg_restore -j {os.cpu_count()} on a server that runs", [run.wall for run in results["bare"]])
+    peer = figure("initdb, start, pg_restore, ANALYZE by hand", results["hand"])
     seconds = figure("the restore phase, server made and started", phases)
     figure("muster run, whole process", [run.wall for run in results["muster"]])
-    ratio("restore phase / pg_restore", seconds, peer, target=1.1)
+    ratio("restore phase / the same by hand", seconds, peer, target=1.1)
+    ratio("restore phase / pg_restore alone", seconds, bare_peer, target=1.1)
 
 
 def main(place):
