@@ -14,7 +14,9 @@ struct OtherServersTests {
         let ran = try shop.muster(["run", "drill.yaml"])
         #expect(ran.status == 1, "\(ran.errors)")
         #expect(try shop.ledger("SELECT object_key_text FROM finding") == ["b"])
-        #expect(try shop.psql("SELECT count(*) FROM pg_database WHERE datname LIKE 'muster_2%'", in: "postgres") == "0")
+        let run = try #require(try shop.ledger("SELECT run_id FROM run").first)
+        let name = "muster_" + run.lowercased().replacing("-", with: "_")
+        #expect(try shop.psql("SELECT count(*) FROM pg_database WHERE datname LIKE '\(name)%'", in: "postgres") == "0")
     }
 
     @Test func aRestoredDatabaseIsOnlyRead() throws {

@@ -134,6 +134,8 @@ struct ScratchBucketTests {
         #expect(
             try shop.muster(["gc", "--directory", "scratch"], on: service).errors.contains("nothing is left behind"))
         #expect(try shop.listing(of: scratch, prefix: "drills/", on: service).count == 4)
+        let run = try #require(try shop.ledger("SELECT run_id FROM run").first)
+        try shop.psql("DROP DATABASE muster_\(run.lowercased().replacing("-", with: "_"))", in: "postgres")
     }
 
     @Test("P28: scratch in a source is refused with its line, before anything is made") func refused() throws {
