@@ -276,7 +276,11 @@ struct ReferenceRowsIntegrationTests {
             await stream.cancel()
 
             let hints = try await database.referenceHints(query, splits: 3)
-            #expect(hints.expectedCount == 100_000)
+            // From a part of the pages; rows that the part hardly holds are counted.
+            #expect(abs((hints.expectedCount ?? 0) - 100_000) < 2000)
+            query.condition = "id = 77777"
+            #expect(try await database.referenceHints(query, splits: 3).expectedCount == 1)
+            query.condition = nil
             #expect(
                 hints.splitKeys.map { $0.bytes.prefix(1) } == [
                     Array("4".utf8)[...], Array("7".utf8)[...], Array("b".utf8)[...],

@@ -5,6 +5,9 @@ extension PostgresDatabase {
     /// So many pages of a table are read for hints at most: 2 MiB, or some 20,000 rows.
     private static let sampledPages: Double = 256
 
+    /// From fewer rows in the sample nothing is concluded.
+    private static let fewestSampledRows: Double = 100
+
     /// Rows of a query or a view that are counted one by one; of more, the planner's guess is good enough.
     private static let countedRows = 100_000
 
@@ -18,7 +21,7 @@ extension PostgresDatabase {
         do throws(PostgresError) {
             let hints =
                 source.hasPages
-                ? try await sampled(query, source: source, keyType: statement.keyType, splits: splits, connection)
+                ? try await sampled(query, source: source, statement, splits: splits, connection)
                 : (try await counted(query, source: source, statement, connection), [])
             await connection.close()
             return hints
@@ -70,7 +73,8 @@ extension PostgresDatabase {
     }
 
     private func sampled(
-        _ query: ReferenceQuery, source: ReferenceSource, keyType: UInt32, splits: Int, _ connection: PostgresConnection
+        _ query: ReferenceQuery, source: ReferenceSource, _ statement: ReferenceStatement, splits: Int,
+        _ connection: PostgresConnection
     ) async throws(PostgresError) -> (expectedCount: Int64?, splitKeys: [ObjectKey]) {
         let size = try await connection.query(
             """
@@ -78,6 +82,7 @@ extension PostgresDatabase {
             FROM (SELECT relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass)
                 UNION SELECT $1::pg_catalog.regclass) AS parts
             """, [source.relation])
+        let keyType = statement.keyType
         let pages = size.scalar.flatMap { Double($0) } ?? 0
         let percent = pages > Self.sampledPages ? Self.sampledPages / pages * 100 : 100
         let key = source.expression(query.key)
@@ -106,6 +111,10 @@ extension PostgresDatabase {
         for key in found.rows.compactMap({ $0[1].flatMap(bytes(hexadecimal:)) }).map(ObjectKey.init)
         where key != keys.last {
             keys.append(key)
+        }
+        // So few in a sample tell little of the whole.
+        if percent < 100, total < Self.fewestSampledRows {
+            return (try await counted(query, source: source, statement, connection), keys)
         }
         return (Int64((total / percent * 100).rounded()), keys)
     }
