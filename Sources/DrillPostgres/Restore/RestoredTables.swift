@@ -4,8 +4,11 @@ import DrillCore
 struct RestoredTables: Sendable {
     var host: RestoreHost
     var database: String
-    /// How many tables are analysed at once.
+    /// How many tables are analysed at once on a server of our own; one that others use gets one session, as its roles may have no more.
     var jobs: Int
+
+    /// Well below what our server takes.
+    private static let mostSessions = 16
 
     struct Outcome: Sendable {
         var rowCounts: [(table: String, rows: Int64)] = []
@@ -94,8 +97,9 @@ struct RestoredTables: Sendable {
                 """)
         }
         let tables = TablesToAnalyse(found.rows.compactMap { $0[0] })
+        let sessions = host.server == nil ? 1 : max(1, min(jobs, found.rows.count, Self.mostSessions))
         return try await withThrowingTaskGroup(of: String?.self) { group in
-            for _ in 0..<max(1, jobs) { group.addTask { try await analyse(tables) } }
+            for _ in 0..<sessions { group.addTask { try await analyse(tables) } }
             return try await group.reduce(nil) { $0 ?? $1 }
         }
     }
