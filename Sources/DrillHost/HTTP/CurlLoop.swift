@@ -5,9 +5,8 @@ import Synchronization
 
 /// The thread that moves all transfers. Others only leave messages in its inbox.
 final class CurlLoop: Sendable {
+    /// `@unchecked`: other threads use the pointer for curl_multi_wakeup alone, under the lock, until the thread takes it away.
     private struct Inbox: @unchecked Sendable {
-        // The pointer is used by other threads for curl_multi_wakeup alone, under the lock, until the thread takes it
-        // away.
         var multi: UnsafeMutableRawPointer?
         var added: [PendingTransfer] = []
         var cancelled: [TransferTicket] = []

@@ -2,8 +2,9 @@ import DrillCore
 import Foundation
 
 /// Entries whose names are known and whose status is being asked.
+///
+/// `@unchecked`: ``WalkQueue`` hands it from the lister to one status thread to the consumer; no two use it at a time.
 final class PendingBatch: @unchecked Sendable {
-    // Handed from the lister to one status thread to the consumer, never used by two at a time; ``WalkQueue`` hands it on.
     var batch = ObjectBatch()
     /// The directories that the entries stand in, with the index of the first entry and the bytes of the key before its name.
     var segments: [(directory: Descriptor, first: Int, nameOffset: Int)] = []
@@ -17,8 +18,9 @@ final class PendingBatch: @unchecked Sendable {
 }
 
 /// The bounded way from the thread that lists directories by those that ask for each file's status to the consumer, in order.
+///
+/// `@unchecked`: every property is guarded by `condition`.
 final class WalkQueue: @unchecked Sendable {
-    // Every property is guarded by `condition`.
     private struct Item {
         var pending: PendingBatch
         var segments: Int
