@@ -4,6 +4,8 @@ import PackageDescription
 /// Swift 6 mode comes with the tools version; a warning is an error in our own targets.
 let strict: [SwiftSetting] = [
     .unsafeFlags(["-warnings-as-errors"]),
+    // Tests, which are built for debugging, check at run time that no two accesses overlap; a drill of millions of rows need not.
+    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
     .enableUpcomingFeature("ExistentialAny"),
 ]
 

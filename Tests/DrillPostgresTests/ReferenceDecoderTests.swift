@@ -1,4 +1,5 @@
 import DrillCore
+import DrillTestKit
 import Testing
 
 @testable import DrillPostgres
@@ -16,15 +17,17 @@ struct ReferenceDecoderTests {
             + fields.flatMap { field in field.map { bigEndian(Int32($0.count)) + $0 } ?? bigEndian(Int32(-1)) }
     }
 
-    /// What is left after these pieces.
-    private func decode(_ layout: ReferenceLayout, _ pieces: [UInt8]...) throws -> ReferenceBatch? {
-        var decoder = ReferenceDecoder(layout)
+    /// The rows of these pieces, as they come.
+    private func decode(_ layout: ReferenceLayout, _ pieces: [UInt8]..., isOrdered: Bool = true) throws -> ReferenceBatch? {
+        var reader = CopyReader(fieldCount: layout.fieldCount)
+        var decoder = ReferenceDecoder(layout, isOrdered: isOrdered)
         for piece in pieces {
-            _ = try piece.withUnsafeBytes { bytes in Result { () throws(PostgresError) in try decoder.decode(bytes) } }
-                .get()
+            try piece.withUnsafeBytes { bytes in
+                try reader.read(bytes) { fields throws(PostgresError) in try decoder.add(fields) }
+            }
         }
-        guard decoder.isComplete else { throw PostgresError(.malformed, "no trailer") }
-        return decoder.takeRest()
+        guard reader.isComplete else { throw PostgresError(.malformed, "no trailer") }
+        return decoder.takeBatch()
     }
 
     private let keysAlone = ReferenceLayout()
@@ -57,6 +60,11 @@ struct ReferenceDecoderTests {
         }
     }
 
+    @Test func rowsInAnyOrderAreTakenWhereNobodyAskedForOne() throws {
+        let batch = try decode(keysAlone, Self.header + Self.row([2]) + Self.row([1]) + Self.trailer, isOrdered: false)
+        #expect(batch.map { batch in (0..<batch.count).map { Array(batch.keys[$0]) } } == [[2], [1]])
+    }
+
     @Test func bucketsComeBeforeKeysAndNullComesFirst() throws {
         let sound = Self.row(nil, [9]) + Self.row([], [1]) + Self.row([1], [5]) + Self.row([2], [3])
         #expect(try decode(withBuckets, Self.header + sound + Self.trailer)?.count == 4)
@@ -70,18 +78,67 @@ struct ReferenceDecoderTests {
 
     @Test("Order holds across batches too (S3)")
     func orderHoldsAcrossBatches() throws {
-        var decoder = ReferenceDecoder(keysAlone)
-        var handedOn = 0
-        func take(_ piece: [UInt8]) throws {
-            let batch = try piece.withUnsafeBytes { bytes in
-                Result { () throws(PostgresError) in try decoder.decode(bytes) }
-            }.get()
-            handedOn += batch?.count ?? 0
+        var decoder = ReferenceDecoder(keysAlone, isOrdered: true)
+        func field(_ byte: UInt8) -> [UInt8] { [0, 0, 0, 1, byte] }
+        for _ in 0..<ReferenceDecoder.batchRows { try field(5).withUnsafeBytes { try decoder.add($0) } }
+        let isFull = decoder.isFull
+        #expect(isFull)
+        let count = decoder.takeBatch()?.count
+        #expect(count == ReferenceDecoder.batchRows)
+        let error: PostgresError? = field(4).withUnsafeBytes { fields in
+            do throws(PostgresError) { try decoder.add(fields) } catch { return error }
+            return nil
         }
-        try take(Self.header)
-        for _ in 0..<ReferenceDecoder.batchRows { try take(Self.row([5])) }
-        #expect(handedOn == ReferenceDecoder.batchRows)
-        #expect(throws: PostgresError.self) { try take(Self.row([4])) }
+        #expect(error?.kind == .malformed)
+    }
+
+    @Test("Rows come out in the order of buckets, then keys, whatever bytes these have (S4)")
+    func sortKeysOrderBucketsThenKeys() throws {
+        let rows: [(bucket: [UInt8]?, key: [UInt8])] = [
+            (nil, [9]), ([], []), ([], [0]), ([], [0, 1]), ([0], [0]), ([0], [5]), ([0, 0], [1]), ([0, 1], [0]),
+            ([1], [2]), ([1], [2]), ([1, 0], [0]), ([1, 0, 0], [3]), ([1, 1], []), ([2], [255]), ([255], [0]),
+        ]
+        for shift in 0..<rows.count {
+            let sorter = MemorySorters().makeSorter(in: "")
+            var sortKey = ReferenceSortKey()
+            for index in rows.indices {
+                let row = rows[(index * 7 + shift) % rows.count]
+                try Array(Self.row(row.bucket, row.key).dropFirst(2)).withUnsafeBytes { fields in
+                    try sortKey.add(fields, withBuckets, to: sorter)
+                }
+            }
+            try sorter.finishAdding()
+            var decoder = ReferenceDecoder(withBuckets, isOrdered: true)
+            _ = try sorter.next(limit: 100) { _, payload in try decoder.add(payload) }
+            let taken = decoder.takeBatch()
+            let batch = try #require(taken)
+            let found = (0..<batch.count).map { index in
+                (bucket: batch.bucketIsNull[index] ? nil : Array(batch.buckets[index]), key: Array(batch.keys[index]))
+            }
+            #expect(found.elementsEqual(rows) { $0.bucket == $1.bucket && $0.key == $1.key })
+        }
+    }
+
+    @Test func keysAreTakenOffWhatIsSorted() throws {
+        var layout = ReferenceLayout()
+        (layout.hasSize, layout.hasID) = (true, true)
+        let size: [UInt8] = [0, 0, 0, 0, 0, 0, 1, 0]
+        let sorter = MemorySorters().makeSorter(in: "")
+        var sortKey = ReferenceSortKey()
+        for row in [Self.row([8], size, [2]), Self.row([7], nil, nil)] {
+            try Array(row.dropFirst(2)).withUnsafeBytes { try sortKey.add($0, layout, to: sorter) }
+        }
+        #expect(throws: PostgresError.self, "a key that is NULL") {
+            try Array(Self.row(nil, size, [2]).dropFirst(2)).withUnsafeBytes { try sortKey.add($0, layout, to: sorter) }
+        }
+        try sorter.finishAdding()
+        var decoder = ReferenceDecoder(layout, isOrdered: true)
+        _ = try sorter.next(limit: 100) { key, payload in try decoder.add(payload, key: key) }
+        let taken = decoder.takeBatch()
+        let batch = try #require(taken)
+        #expect((0..<2).map { Array(batch.keys[$0]) } == [[7], [8]])
+        #expect(batch.sizes == [.min, 256])
+        #expect((0..<2).map { Array(batch.ids[$0]) } == [[], [2]])
     }
 
     @Test("A copy cut at any byte, or with anything else in it, is refused (P12)")

@@ -42,7 +42,7 @@ struct ReferenceFaultIntegrationTests {
     func sessionEndedInMidStream() async throws {
         try await TestServer.withDatabase(Self.manyRows) { parameters in
             let database = try await PostgresDatabase.open(parameters)
-            let stream = try await database.references(table("public.files"))
+            let stream = try await database.references(table("public.files"), sorter: nil)
             let first = try await stream.next()
             #expect(first != nil)
             let killer = try await PostgresConnection.connect(parameters)
@@ -61,7 +61,7 @@ struct ReferenceFaultIntegrationTests {
     @Test func cancelledStreamLeavesNothingRunning() async throws {
         try await TestServer.withDatabase(Self.manyRows) { parameters in
             let database = try await PostgresDatabase.open(parameters)
-            let stream = try await database.references(table("public.files"))
+            let stream = try await database.references(table("public.files"), sorter: nil)
             _ = try await stream.next()
             await stream.cancel()
             await #expect(throws: CancellationError.self) { try await stream.next() }

@@ -22,6 +22,11 @@ extension PostgresDatabase {
         try await PostgresDatabase(parameters, place: parameters.place, commandEnvironment: nil)
     }
 
+    /// References in order.
+    func references(_ query: ReferenceQuery) async throws -> any ReferenceStream {
+        try await references(query, sorter: MemorySorters().makeSorter(in: ""))
+    }
+
     /// All references, in the order in which they came.
     func all(_ query: ReferenceQuery) async throws -> [Reference] {
         let stream = try await references(query)

@@ -32,7 +32,7 @@ struct RestoreFixture: Sendable {
             journal: journal,
             environment: DrillEnvironment(
                 clock: SystemClock(), processes: HostProcesses(variables: variables), http: NoHTTP(),
-                sorters: NoSorters(), variables: variables,
+                sorters: MemorySorters(), variables: variables,
                 log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, hostName: "test"))
         let outcome: Result<Value, any Error>
         do { outcome = .success(try await body(fixture)) } catch { outcome = .failure(error) }
@@ -145,16 +145,4 @@ private struct NoHTTP: HTTPTransport {
     func stream(
         _ request: HTTPRequest, receive: @escaping @Sendable (UnsafeRawBufferPointer) throws -> Void
     ) async throws -> HTTPResponse { throw HTTPFailure(.other, "no test here asks over HTTP", isTransient: false) }
-}
-
-private struct NoSorters: RecordSorterMaker {
-    func makeSorter(in directory: String) -> any RecordSorter { NoSorter() }
-
-    private struct NoSorter: RecordSorter {
-        private static let refusal = DrillError(.couldNotLook, "no test here sorts")
-        func add(key: [UInt8], payload: [UInt8]) async throws { throw Self.refusal }
-        func finishAdding() async throws { throw Self.refusal }
-        func next(limit: Int) async throws -> [(key: [UInt8], payload: [UInt8])]? { throw Self.refusal }
-        func close() async {}
-    }
 }

@@ -56,4 +56,7 @@ int host_open_at(int directory, const char *name, int flags, mode_t mode);
 // Opens a directory that stands directly in another one, neither through a link nor into another mount (EXDEV).
 int host_open_directory_at(int directory, const char *name);
 
+// Begins to load what lies there into the processor's cache.
+static inline void host_prefetch(const void *address) { __builtin_prefetch(address); }
+
 #endif

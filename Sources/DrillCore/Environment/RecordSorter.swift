@@ -1,13 +1,18 @@
 /// Sorts more records than memory holds: they are spilled to files in a scratch directory and merged.
+///
+/// Calls may come from any thread; they block while a file is written or read.
 package protocol RecordSorter: Sendable {
     /// Adds a record; its key decides the order, byte by byte. Records with equal keys come out in the order they went in.
-    func add(key: [UInt8], payload: [UInt8]) async throws
+    func add(key: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer) throws
     /// Ends adding. Call once.
-    func finishAdding() async throws
-    /// The next records in ascending key order, at most `limit`; nil after the last.
-    func next(limit: Int) async throws -> [(key: [UInt8], payload: [UInt8])]?
+    func finishAdding() throws
+    /// Hands out the next records in ascending key order, at most `limit`. The buffers are valid during the call of `body`.
+    /// - Returns: How many there were; 0 only after the last, when as many came out as went in.
+    func next(
+        limit: Int, _ body: (_ key: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) throws -> Void
+    ) throws -> Int
     /// Removes the files; harmless when called twice.
-    func close() async
+    func close()
 }
 
 package protocol RecordSorterMaker: Sendable {

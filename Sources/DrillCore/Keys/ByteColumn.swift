@@ -1,3 +1,5 @@
+import Foundation
+
 /// Many byte strings in one buffer: what keys travel in, so that a row costs no allocation.
 ///
 /// Element `i` is `bytes[ends[i - 1] ..< ends[i]]` (from 0 for the first). A column holds at most 2 GiB.
@@ -30,4 +32,16 @@ package struct ByteColumn: Sendable {
         bytes.removeAll(keepingCapacity: keep)
         ends.removeAll(keepingCapacity: keep)
     }
+}
+
+/// Negative, zero or positive as the left sorts before, with or after the right, by unsigned bytes.
+@inlinable
+@inline(__always)
+package func compareBytes(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Int {
+    let common = min(left.count, right.count)
+    if common > 0, let leftStart = left.baseAddress, let rightStart = right.baseAddress {
+        let order = memcmp(leftStart, rightStart, common)
+        if order != 0 { return Int(order) }
+    }
+    return left.count - right.count
 }

@@ -65,7 +65,8 @@ package struct ReferenceBatch: Sendable {
     }
 }
 
-/// Rows as they stream from one read-only snapshot, ordered by bucket bytes (where there is a bucket column), then key bytes.
+/// Rows as they stream from one read-only snapshot; with a sorter in the order of bucket bytes (where there is a bucket column; NULL
+/// comes first), then key bytes.
 package protocol ReferenceStream: Sendable {
     /// Never an empty batch; nil only after the server said that the result is complete and the counts agree (P12).
     func next() async throws -> ReferenceBatch?
@@ -105,7 +106,8 @@ package protocol RestoredDatabase: Sendable {
     var notes: [String] { get async }
 
     /// Throws `DrillError` (`couldNotLook`) for a missing table or column, with the nearest names.
-    func references(_ query: ReferenceQuery) async throws -> any ReferenceStream
+    /// - Parameter sorter: Puts the rows in order, and is closed by the stream; nil takes them as they come.
+    func references(_ query: ReferenceQuery, sorter: (any RecordSorter)?) async throws -> any ReferenceStream
     /// A planner's or an exact count of the references, and sample keys that split them evenly, in ascending byte order. Cheap.
     func referenceHints(
         _ query: ReferenceQuery, splits: Int

@@ -1,12 +1,12 @@
 import DrillCore
-import Foundation
+import Synchronization
 
 /// Makes sorters whose files live, unlinked, in a scratch directory: nothing stays behind, however the process ends.
 package struct ExternalSorters: RecordSorterMaker {
     private let memoryBytes: Int
 
     /// - Parameter memoryBytes: What one sorter holds before it spills.
-    package init(memoryBytes: Int = 24 << 20) { self.memoryBytes = memoryBytes }
+    package init(memoryBytes: Int = 16 << 20) { self.memoryBytes = memoryBytes }
 
     package func makeSorter(in directory: String) -> any RecordSorter {
         ExternalSorter(directory: directory, memoryBytes: memoryBytes)
@@ -14,210 +14,148 @@ package struct ExternalSorters: RecordSorterMaker {
 }
 
 /// An external merge sort: records fill a buffer, full buffers are sorted and spilled as runs, the runs are merged.
-actor ExternalSorter: RecordSorter {
+///
+/// `@unchecked Sendable`: `lock` guards `state`, which holds pointers.
+final class ExternalSorter: RecordSorter, @unchecked Sendable {
     private let directory: String
     private let memoryBytes: Int
-    private var buffer = SortBuffer()
-    private var runs: [SpilledRun] = []
-    private var isAdding = true
-    /// Where the last, unspilled buffer is read from.
-    private var position = 0
+    private let lock = Mutex(())
+    private var state: SortState
 
-    init(directory: String, memoryBytes: Int) {
+    /// - Parameter runsPerLevel: So many runs are merged into one, whose level is one higher.
+    init(directory: String, memoryBytes: Int, runsPerLevel: Int = 64) {
         self.directory = directory
         self.memoryBytes = memoryBytes
+        state = SortState(directory: directory, runsPerLevel: runsPerLevel)
     }
 
-    func add(key: [UInt8], payload: [UInt8]) throws {
-        guard isAdding else {
-            throw DrillError(.couldNotLook, "records were added after sorting had ended", at: directory)
+    func add(key: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer) throws {
+        try lock.withLock { _ in
+            guard state.isAdding else {
+                throw DrillError(.couldNotLook, "records were added after sorting had ended", at: directory)
+            }
+            state.prefix.note(key)
+            state.buffer.append(key: key, payload: payload)
+            state.added += 1
+            if state.buffer.heldBytes >= memoryBytes { try state.spill() }
         }
-        buffer.append(key: key, payload: payload)
-        if buffer.heldBytes >= memoryBytes { try spill() }
     }
 
-    func finishAdding() throws {
+    func finishAdding() throws { try lock.withLock { _ in try state.finishAdding() } }
+
+    func next(
+        limit: Int, _ body: (_ key: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) throws -> Void
+    ) throws -> Int {
+        try lock.withLock { _ in try state.next(limit: limit, body) }
+    }
+
+    func close() { lock.withLock { _ in state.close() } }
+}
+
+/// What a sorter holds; without runs, the buffer is all of it.
+private struct SortState: ~Copyable {
+    let directory: String
+    let runsPerLevel: Int
+    var buffer = RecordBuffer()
+    var prefix = SharedPrefix()
+    var isAdding = true
+    var added: Int64 = 0
+    private var runs: [SpilledRun] = []
+    private var merge: RunMerge?
+    /// Where the buffer is read from.
+    private var position = 0
+    private var handedOut: Int64 = 0
+
+    init(directory: String, runsPerLevel: Int) {
+        self.directory = directory
+        self.runsPerLevel = runsPerLevel
+    }
+
+    mutating func spill() throws {
+        buffer.sort(from: prefix.count)
+        // What came in order makes one run, however much it is.
+        let run: SpilledRun
+        if let last = runs.last, last.level == 0, last.endsBefore(buffer.record(0).key) {
+            run = last
+        } else {
+            run = try SpilledRun(directory: directory, level: 0)
+            runs.append(run)
+        }
+        for index in 0..<buffer.count {
+            buffer.prefetch(index + 8)
+            try run.write(buffer.record(index))
+        }
+        try run.finishWriting(lastKey: buffer.record(buffer.count - 1).key)
+        buffer.removeAll()
+        while let level = runs.last?.level, runs.suffix(runsPerLevel).count(where: { $0.level == level }) == runsPerLevel {
+            try mergeLast(runsPerLevel, into: level + 1)
+        }
+    }
+
+    private mutating func mergeLast(_ count: Int, into level: Int) throws {
+        var merge = try RunMerge(runs.suffix(count), sharedPrefix: prefix.count)
+        let merged = try SpilledRun(directory: directory, level: level)
+        // The last key is of no use there: only runs of level 0 are gone on with.
+        while let record = merge.head {
+            try merged.write(record)
+            try merge.advance()
+        }
+        try merged.finishWriting(lastKey: UnsafeRawBufferPointer(start: nil, count: 0))
+        runs.removeLast(count)
+        runs.append(merged)
+    }
+
+    mutating func finishAdding() throws {
         isAdding = false
         if runs.isEmpty {
-            buffer.sort()
+            buffer.sort(from: prefix.count)
         } else {
-            if !buffer.isEmpty { try spill() }
-            for index in runs.indices { try runs[index].rewind() }
+            if buffer.count > 0 { try spill() }
+            buffer = RecordBuffer()
+            merge = try RunMerge(runs, sharedPrefix: prefix.count)
+            runs = []
         }
     }
 
-    func next(limit: Int) throws -> [(key: [UInt8], payload: [UInt8])]? {
-        var records: [(key: [UInt8], payload: [UInt8])] = []
-        while records.count < limit, let record = try nextRecord() { records.append(record) }
-        return records.isEmpty ? nil : records
-    }
-
-    func close() {
-        runs = []
-        buffer = SortBuffer()
-    }
-
-    private func nextRecord() throws -> (key: [UInt8], payload: [UInt8])? {
-        if runs.isEmpty {
-            guard position < buffer.count else { return nil }
-            defer { position += 1 }
-            return buffer.record(position)
-        }
-        // Few runs: looking at each head is cheaper than a heap. The earliest run wins ties, so equal keys keep their
-        // order.
-        var best: Int?
-        for index in runs.indices {
-            guard let head = runs[index].head else { continue }
-            if let current = best, let key = runs[current].head?.key, !head.key.lexicographicallyPrecedes(key) {
-                continue
+    mutating func next(
+        limit: Int, _ body: (_ key: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) throws -> Void
+    ) throws -> Int {
+        var count = 0
+        if merge == nil {
+            while count < limit, position < buffer.count {
+                buffer.prefetch(position + 8)
+                let record = buffer.record(position)
+                try body(record.key, record.payload)
+                position += 1
+                count += 1
             }
-            best = index
-        }
-        guard let best, let record = runs[best].head else { return nil }
-        try runs[best].advance()
-        return record
-    }
-
-    private func spill() throws {
-        buffer.sort()
-        var run = try SpilledRun(directory: directory)
-        for index in 0..<buffer.count { try run.write(buffer.bytes(of: index)) }
-        try run.flush()
-        runs.append(run)
-        buffer.removeAll()
-    }
-}
-
-/// Records one behind the other, each as two lengths (4 bytes, little-endian), key and payload.
-private struct SortBuffer {
-    private var bytes: [UInt8] = []
-    private var starts: [Int] = []
-
-    var isEmpty: Bool { starts.isEmpty }
-    var count: Int { starts.count }
-    var heldBytes: Int { bytes.count + starts.count * 8 }
-
-    mutating func append(key: [UInt8], payload: [UInt8]) {
-        starts.append(bytes.count)
-        for length in [UInt32(key.count), UInt32(payload.count)] {
-            withUnsafeBytes(of: length.littleEndian) { bytes.append(contentsOf: $0) }
-        }
-        bytes += key
-        bytes += payload
-    }
-
-    mutating func sort() {
-        bytes.withUnsafeBytes { bytes in
-            func key(_ start: Int) -> UnsafeRawBufferPointer {
-                let length = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: start, as: UInt32.self)))
-                return UnsafeRawBufferPointer(rebasing: bytes[(start + 8)..<(start + 8 + length)])
-            }
-            starts.sort { left, right in
-                let leftKey = key(left), rightKey = key(right)
-                let common = min(leftKey.count, rightKey.count)
-                if common > 0, let leftStart = leftKey.baseAddress, let rightStart = rightKey.baseAddress {
-                    let order = memcmp(leftStart, rightStart, common)
-                    if order != 0 { return order < 0 }
-                }
-                if leftKey.count != rightKey.count { return leftKey.count < rightKey.count }
-                // Records were appended in order, so a smaller offset came first.
-                return left < right
+        } else {
+            while count < limit, let record = merge?.head {
+                try body(record.key, record.payload)
+                try merge?.advance()
+                count += 1
             }
         }
-    }
-
-    func bytes(of index: Int) -> ArraySlice<UInt8> {
-        let start = starts[index]
-        let (keyCount, payloadCount) = lengths(start)
-        return bytes[start..<(start + 8 + keyCount + payloadCount)]
-    }
-
-    func record(_ index: Int) -> (key: [UInt8], payload: [UInt8]) {
-        let start = starts[index]
-        let (keyCount, payloadCount) = lengths(start)
-        let keyEnd = start + 8 + keyCount
-        return (Array(bytes[(start + 8)..<keyEnd]), Array(bytes[keyEnd..<(keyEnd + payloadCount)]))
-    }
-
-    mutating func removeAll() {
-        bytes.removeAll(keepingCapacity: true)
-        starts.removeAll(keepingCapacity: true)
-    }
-
-    private func lengths(_ start: Int) -> (key: Int, payload: Int) {
-        func length(at offset: Int) -> Int {
-            (0..<4).reduce(0) { $0 | Int(bytes[offset + $1]) << (8 * $1) }
-        }
-        return (length(at: start), length(at: start + 4))
-    }
-}
-
-/// A sorted run in an unlinked file.
-private struct SpilledRun {
-    private let file: FileHandle
-    private let place: String
-    private var pending: [UInt8] = []
-    private var position = 0
-    private(set) var head: (key: [UInt8], payload: [UInt8])?
-
-    init(directory: String) throws {
-        place = directory
-        let path = "\(directory)/sort-\(UUID().uuidString)"
-        let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else { throw Self.failed("make a file", directory, errno) }
-        file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        guard unlink(path) == 0 else { throw Self.failed("unlink a file", directory, errno) }
-    }
-
-    mutating func write(_ record: ArraySlice<UInt8>) throws {
-        pending += record
-        if pending.count >= 1 << 20 { try flush() }
-    }
-
-    mutating func flush() throws {
-        do {
-            try file.write(contentsOf: pending)
-        } catch {
+        handedOut += Int64(count)
+        guard count > 0 || handedOut == added else {
             throw DrillError(
-                .couldNotLook, "sorting needs more room than scratch has: \(error.localizedDescription)", at: place,
-                hints: ["Set scratch.directory to a larger disk."])
+                .couldNotLook, "of \(added) sorted records \(handedOut) were read back", at: directory,
+                hints: ["The disk that holds scratch may be failing."])
         }
-        pending.removeAll(keepingCapacity: true)
+        return count
     }
 
-    mutating func rewind() throws {
-        try file.seek(toOffset: 0)
-        try advance()
+    mutating func close() {
+        isAdding = false
+        (runs, merge) = ([], nil)
+        buffer = RecordBuffer()
+        added = handedOut
     }
+}
 
-    mutating func advance() throws {
-        guard let lengths = try take(8, mayEnd: true) else {
-            head = nil
-            return
-        }
-        func length(at offset: Int) -> Int { (0..<4).reduce(0) { $0 | Int(lengths[offset + $1]) << (8 * $1) } }
-        let key = try take(length(at: 0), mayEnd: false) ?? []
-        head = (key, try take(length(at: 4), mayEnd: false) ?? [])
-    }
-
-    /// The next bytes; nil at the end of the file where that may be.
-    private mutating func take(_ count: Int, mayEnd: Bool) throws -> [UInt8]? {
-        while pending.count - position < count {
-            pending.removeFirst(position)
-            position = 0
-            guard let more = try file.read(upToCount: max(1 << 18, count)), !more.isEmpty else {
-                if mayEnd, pending.isEmpty { return nil }
-                throw DrillError(.couldNotLook, "a file of sorted records was cut short", at: place)
-            }
-            pending += more
-        }
-        defer { position += count }
-        return Array(pending[position..<(position + count)])
-    }
-
-    private static func failed(_ what: String, _ directory: String, _ code: Int32) -> DrillError {
-        DrillError(
-            .couldNotLook, "cannot \(what) to sort in: \(String(cString: strerror(code)))", at: directory,
-            hints: ["Set scratch.directory to a disk with room that this user may write to."])
+extension SpilledRun {
+    /// Whether that key may follow what was written.
+    fileprivate func endsBefore(_ key: UnsafeRawBufferPointer) -> Bool {
+        lastKey.withUnsafeBytes { compareBytes($0, key) <= 0 }
     }
 }

@@ -1,86 +1,65 @@
 import DrillCore
-import Foundation
 
-/// Decodes rows of a binary COPY, straight from libpq's buffer, into batches; and checks that they come in order.
-///
-/// The format is in the PostgreSQL manual, COPY, Binary Format: a header before the first row, rows of big-endian lengths and
-/// values, and a trailer. The server sends it in pieces that end with a row.
-struct ReferenceDecoder {
-    /// A batch is handed on when it holds so many bytes of keys and other texts, or so many rows.
+/// Makes batches of rows that ``CopyReader`` took apart, and checks that they come in order where they are to.
+struct ReferenceDecoder: ~Copyable {
+    /// A batch is full when it holds so many bytes of keys and other texts, or so many rows.
     static let batchBytes = 512 << 10
     static let batchRows = 16 << 10
 
-    private(set) var rowCount: Int64 = 0
-    /// Whether the trailer was seen: the server's word that no row comes after.
-    private(set) var isComplete = false
     private let layout: ReferenceLayout
-    private var sawHeader = false
+    private let isOrdered: Bool
+    private var keys = ByteColumnBuilder(bytes: batchBytes, elements: batchRows)
+    private var ids = ByteColumnBuilder()
+    private var buckets = ByteColumnBuilder()
     private var batch = ReferenceBatch()
+    private var otherBytes = 0
     /// Of the last row of the batch that was handed on; nil before the first.
     private var previous: (bucket: [UInt8], bucketIsNull: Bool, key: [UInt8])?
 
-    init(_ layout: ReferenceLayout) {
+    /// - Parameter isOrdered: Whether rows out of order are refused.
+    init(_ layout: ReferenceLayout, isOrdered: Bool) {
         self.layout = layout
+        self.isOrdered = isOrdered
         startBatch()
     }
 
-    /// Takes one piece of the copy.
-    /// - Returns: A batch that is full, if one is.
-    mutating func decode(_ piece: UnsafeRawBufferPointer) throws(PostgresError) -> ReferenceBatch? {
-        var cursor = BinaryCursor(piece)
-        if !sawHeader {
-            try cursor.skipCopyHeader()
-            sawHeader = true
-        }
-        while !cursor.isAtEnd {
-            let fields = try cursor.int16()
-            if fields == -1 {
-                guard cursor.isAtEnd, !isComplete else {
-                    throw PostgresError(.malformed, "data after the end of a copy")
-                }
-                isComplete = true
-                break
-            }
-            guard Int(fields) == layout.fieldCount, !isComplete else {
-                throw PostgresError(.malformed, "a row of \(fields) columns in place of \(layout.fieldCount)")
-            }
-            try decodeRow(&cursor)
-        }
-        return batch.count >= Self.batchRows || batch.byteCount >= Self.batchBytes ? takeBatch() : nil
+    var isFull: Bool {
+        keys.count >= Self.batchRows || keys.byteCount + ids.byteCount + buckets.byteCount + otherBytes >= Self.batchBytes
     }
 
-    /// The rows that are left, if any.
-    mutating func takeRest() -> ReferenceBatch? { batch.count > 0 ? takeBatch() : nil }
-
-    private mutating func decodeRow(_ cursor: inout BinaryCursor) throws(PostgresError) {
+    /// Takes one row: its fields, or those behind its key where that was taken off.
+    mutating func add(_ fields: UnsafeRawBufferPointer, key takenOff: UnsafeRawBufferPointer? = nil) throws(PostgresError) {
+        var cursor = BinaryCursor(fields)
         if layout.hasBucket {
             let bucket = try cursor.field()
-            batch.buckets.append(bucket ?? Self.nothing)
+            buckets.append(bucket ?? Self.nothing)
             batch.bucketIsNull.append(bucket == nil)
         }
-        guard let key = try cursor.field() else { throw PostgresError(.malformed, "a key that is NULL") }
-        batch.keys.append(key)
+        let key = if let takenOff { takenOff } else { try cursor.field() }
+        guard let key else { throw PostgresError(.malformed, "a key that is NULL") }
+        keys.append(key)
         if layout.hasSize { try decodeSize(&cursor) }
         if layout.hasChecksum {
             let checksum = try cursor.field()
             batch.checksums.append(checksum ?? Self.nothing)
+            otherBytes += checksum?.count ?? 0
             batch.checksumIsNull.append(checksum == nil)
         }
         if layout.hasVersion {
             let version = try cursor.field()
             batch.versions.append(version ?? Self.nothing)
+            otherBytes += version?.count ?? 0
             batch.versionIsNull.append(version == nil)
         }
         if layout.hasChanged { batch.changed.append(Self.since1970(try cursor.int64Field())) }
-        if layout.hasID { batch.ids.append(try cursor.field() ?? Self.nothing) }
+        if layout.hasID { ids.append(try cursor.field() ?? Self.nothing) }
         if layout.hasIncluded {
             guard let included = try cursor.field(), included.count == 1 else {
                 throw PostgresError(.malformed, "a boolean of no byte")
             }
             batch.isIncluded.append(included[0] == 1)
         }
-        rowCount += 1
-        guard isInOrder(key) else {
+        guard !isOrdered || isInOrder() else {
             throw PostgresError(.malformed, "the rows are not in the byte order of their keys")
         }
     }
@@ -108,7 +87,7 @@ struct ReferenceDecoder {
         }
     }
 
-    private static var nothing: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }
+    static var nothing: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }
 
     /// Microseconds since 1970 of those since 2000; `Int64.min` for NULL, `infinity` and `-infinity`.
     private static func since1970(_ since2000: Int64?) -> Int64 {
@@ -120,53 +99,50 @@ struct ReferenceDecoder {
     // MARK: - Order
 
     /// Whether the row just added does not come before the one that it follows: by bucket (NULL first), then by key.
-    private func isInOrder(_ key: UnsafeRawBufferPointer) -> Bool {
-        let index = batch.count - 1
-        guard index > 0 else { return isInOrderAfterLastBatch(key) }
+    private func isInOrder() -> Bool {
+        let index = keys.count - 1
+        guard index > 0 else { return isInOrderAfterLastBatch() }
         if layout.hasBucket {
             let order = Self.compareBuckets(
-                batch.buckets.bytes[batch.buckets.range(index - 1)], batch.bucketIsNull[index - 1],
-                batch.buckets.bytes[batch.buckets.range(index)], batch.bucketIsNull[index])
+                buckets[index - 1], batch.bucketIsNull[index - 1], buckets[index], batch.bucketIsNull[index])
             if order != 0 { return order < 0 }
         }
-        let range = batch.keys.range(index - 1)
-        return batch.keys.bytes.withUnsafeBytes { Self.compare(UnsafeRawBufferPointer(rebasing: $0[range]), key) } <= 0
+        return compareBytes(keys[index - 1], keys[index]) <= 0
     }
 
-    private func isInOrderAfterLastBatch(_ key: UnsafeRawBufferPointer) -> Bool {
+    private func isInOrderAfterLastBatch() -> Bool {
         guard let previous else { return true }
         if layout.hasBucket {
-            let order = Self.compareBuckets(
-                previous.bucket[...], previous.bucketIsNull, batch.buckets[0], batch.bucketIsNull[0])
+            let order = previous.bucket.withUnsafeBytes { bucket in
+                Self.compareBuckets(bucket, previous.bucketIsNull, buckets[0], batch.bucketIsNull[0])
+            }
             if order != 0 { return order < 0 }
         }
-        return previous.key.withUnsafeBytes { Self.compare($0, key) } <= 0
+        return previous.key.withUnsafeBytes { key in compareBytes(key, keys[0]) } <= 0
     }
 
     private static func compareBuckets(
-        _ left: ArraySlice<UInt8>, _ leftIsNull: Bool, _ right: ArraySlice<UInt8>, _ rightIsNull: Bool
+        _ left: UnsafeRawBufferPointer, _ leftIsNull: Bool, _ right: UnsafeRawBufferPointer, _ rightIsNull: Bool
     ) -> Int {
         if leftIsNull || rightIsNull { return (rightIsNull ? 1 : 0) - (leftIsNull ? 1 : 0) }
-        return left.withUnsafeBytes { left in right.withUnsafeBytes { compare(left, $0) } }
-    }
-
-    private static func compare(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Int {
-        let common = min(left.count, right.count)
-        if common > 0, let leftStart = left.baseAddress, let rightStart = right.baseAddress {
-            let order = memcmp(leftStart, rightStart, common)
-            if order != 0 { return Int(order) }
-        }
-        return left.count - right.count
+        return compareBytes(left, right)
     }
 
     // MARK: - Batches
 
-    private mutating func takeBatch() -> ReferenceBatch {
-        let last = batch.count - 1
-        previous = (
-            layout.hasBucket ? Array(batch.buckets[last]) : [], layout.hasBucket && batch.bucketIsNull[last],
-            Array(batch.keys[last])
-        )
+    /// The rows since the last call; nil if there are none.
+    mutating func takeBatch() -> ReferenceBatch? {
+        let last = keys.count - 1
+        guard last >= 0 else { return nil }
+        if isOrdered {
+            previous = (
+                layout.hasBucket ? Array(buckets[last]) : [], layout.hasBucket && batch.bucketIsNull[last],
+                Array(keys[last])
+            )
+        }
+        batch.keys = keys.take()
+        batch.ids = ids.take()
+        batch.buckets = buckets.take()
         let full = batch
         startBatch()
         return full
@@ -174,78 +150,33 @@ struct ReferenceDecoder {
 
     private mutating func startBatch() {
         batch = ReferenceBatch()
-        batch.keys.bytes.reserveCapacity(Self.batchBytes)
-        batch.keys.ends.reserveCapacity(Self.batchRows)
+        otherBytes = 0
         if layout.hasSize { batch.sizes.reserveCapacity(Self.batchRows) }
-        if layout.hasID {
-            batch.ids.bytes.reserveCapacity(Self.batchRows * 8)
-            batch.ids.ends.reserveCapacity(Self.batchRows)
-        }
     }
 }
 
-extension ReferenceBatch {
-    fileprivate var byteCount: Int {
-        keys.bytes.count + buckets.bytes.count + oddSizes.bytes.count + checksums.bytes.count + versions.bytes.count
-            + ids.bytes.count
-    }
-}
+/// What rows are sorted by: NULL buckets first, then buckets, then keys, each by its bytes.
+struct ReferenceSortKey {
+    private var composed: [UInt8] = []
 
-/// Reads big-endian values one after the other; never past the end.
-private struct BinaryCursor {
-    private let bytes: UnsafeRawBufferPointer
-    private var offset = 0
-
-    init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
-
-    var isAtEnd: Bool { offset == bytes.count }
-
-    mutating func int16() throws(PostgresError) -> Int16 {
-        try need(2)
-        defer { offset += 2 }
-        return Int16(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: Int16.self))
-    }
-
-    private mutating func int32() throws(PostgresError) -> Int32 {
-        try need(4)
-        defer { offset += 4 }
-        return Int32(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: Int32.self))
-    }
-
-    /// A value with its length before it; nil for NULL.
-    mutating func field() throws(PostgresError) -> UnsafeRawBufferPointer? {
-        let length = Int(try int32())
-        if length == -1 { return nil }
-        guard length >= 0 else { throw PostgresError(.malformed, "a value of negative length") }
-        try need(length)
-        defer { offset += length }
-        return UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length])
-    }
-
-    mutating func int64Field() throws(PostgresError) -> Int64? {
-        guard let field = try field() else { return nil }
-        guard field.count == 8 else { throw PostgresError(.malformed, "an integer of \(field.count) bytes") }
-        return Int64(bigEndian: field.loadUnaligned(as: Int64.self))
-    }
-
-    mutating func skipCopyHeader() throws(PostgresError) {
-        let signature: [UInt8] = [0x50, 0x47, 0x43, 0x4F, 0x50, 0x59, 0x0A, 0xFF, 0x0D, 0x0A, 0x00]
-        try need(signature.count)
-        guard bytes.prefix(signature.count).elementsEqual(signature) else {
-            throw PostgresError(.malformed, "no header of a binary copy")
+    /// Adds one row to the sorter; its fields come back with ``ReferenceDecoder``.
+    mutating func add(
+        _ fields: UnsafeRawBufferPointer, _ layout: ReferenceLayout, to sorter: any RecordSorter
+    ) throws {
+        var cursor = BinaryCursor(fields)
+        let bucket = layout.hasBucket ? try cursor.field() : nil
+        guard let key = try cursor.field() else { throw PostgresError(.malformed, "a key that is NULL") }
+        // Most tables have one bucket: the key need not stand there twice.
+        guard layout.hasBucket else { return try sorter.add(key: key, payload: cursor.rest) }
+        composed.removeAll(keepingCapacity: true)
+        composed.append(bucket == nil ? 0 : 1)
+        for byte in bucket ?? ReferenceDecoder.nothing {
+            composed.append(byte)
+            // Two zero bytes end the bucket, and sort before whatever may stand in it.
+            if byte == 0 { composed.append(1) }
         }
-        offset = signature.count
-        // The upper half of the flags is critical; none is known.
-        guard UInt32(bitPattern: try int32()) >> 16 == 0 else {
-            throw PostgresError(.malformed, "an unknown form of copy")
-        }
-        let extensionLength = Int(try int32())
-        guard extensionLength >= 0 else { throw PostgresError(.malformed, "a header of negative length") }
-        try need(extensionLength)
-        offset += extensionLength
-    }
-
-    private func need(_ count: Int) throws(PostgresError) {
-        guard bytes.count - offset >= count else { throw PostgresError(.malformed, "a row that is cut short") }
+        composed += [0, 0]
+        composed += key
+        try composed.withUnsafeBytes { try sorter.add(key: $0, payload: fields) }
     }
 }

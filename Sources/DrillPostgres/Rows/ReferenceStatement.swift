@@ -1,6 +1,6 @@
 import DrillCore
 
-/// The SELECT that yields references in order, and what its columns are.
+/// The SELECT that yields references in any order, and what its columns are.
 struct ReferenceStatement: Sendable {
     var sql: String
     var layout: ReferenceLayout
@@ -10,21 +10,17 @@ struct ReferenceStatement: Sendable {
     var keyType: UInt32
 
     /// Puts the statement together. Pure: types were asked of the server before.
-    /// - Parameter encoding: The server's: what its byte order is.
-    init(_ query: ReferenceQuery, source: ReferenceSource, types: ReferenceTypes, encoding: String) {
+    init(_ query: ReferenceQuery, source: ReferenceSource, types: ReferenceTypes) {
         let key = source.expression(query.key)
         var columns: [String] = []
-        var order: [String] = []
         layout = ReferenceLayout()
         keyType = types.key
         checksumIsRaw = query.checksum != nil && types.checksum == PostgresType.bytea
         if let bucket = query.bucketColumn {
-            columns.append(Self.ordered(source.expression(bucket), type: types.bucket, encoding: encoding))
-            order.append("\(columns.count) NULLS FIRST")
+            columns.append(Self.bytes(of: source.expression(bucket), type: types.bucket))
             layout.hasBucket = true
         }
-        columns.append(Self.ordered(key, type: types.key, encoding: encoding))
-        order.append("\(columns.count)")
+        columns.append(Self.bytes(of: key, type: types.key))
         if let size = query.size {
             layout.sizeForm = SizeForm(type: types.size)
             columns.append(layout.sizeForm.column(source.expression(size), type: types.size))
@@ -61,8 +57,13 @@ struct ReferenceStatement: Sendable {
         }
         sql = """
             SELECT \(columns.joined(separator: ", ")) FROM \(source.sql) \
-            WHERE \(conditions.joined(separator: " AND ")) ORDER BY \(order.joined(separator: ", "))
+            WHERE \(conditions.joined(separator: " AND "))
             """
+    }
+
+    /// That value as the bytes that are meant: text in the session's encoding, which is UTF-8, or that of a database without one.
+    private static func bytes(of expression: String, type: UInt32) -> String {
+        type == PostgresType.bytea ? expression : "\(expression)::pg_catalog.text"
     }
 
     /// That value so that the server orders it by the bytes that it sends (S4): `COLLATE "C"` orders by the bytes of the server's
@@ -121,7 +122,7 @@ extension PostgresDatabase {
         }
         for words in query.id ?? source.primaryKey { types.id.append(try await type(words, "id")) }
         if let condition = query.condition { _ = try await type(condition, "where") }
-        let statement = ReferenceStatement(query, source: source, types: types, encoding: encoding)
+        let statement = ReferenceStatement(query, source: source, types: types)
         do throws(PostgresError) {
             // Parsed on its own first: text that closes our parentheses to go on behind them is a syntax error here (X6).
             guard try await connection.columns(of: statement.sql).count == statement.layout.fieldCount else {

@@ -53,19 +53,30 @@ package struct MemorySorters: RecordSorterMaker {
     package init() {}
     package func makeSorter(in directory: String) -> any RecordSorter { MemorySorter() }
 
-    private actor MemorySorter: RecordSorter {
-        private var records: [(key: [UInt8], payload: [UInt8])] = []
-        func add(key: [UInt8], payload: [UInt8]) { records.append((key, payload)) }
+    private final class MemorySorter: RecordSorter {
+        private let records = Mutex<[(key: [UInt8], payload: [UInt8])]>([])
+        func add(key: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer) {
+            records.withLock { $0.append((Array(key), Array(payload))) }
+        }
         func finishAdding() {
             // Swift's sort is stable.
-            records.sort { $0.key.lexicographicallyPrecedes($1.key) }
+            records.withLock { $0.sort { $0.key.lexicographicallyPrecedes($1.key) } }
         }
-        func next(limit: Int) -> [(key: [UInt8], payload: [UInt8])]? {
-            guard !records.isEmpty else { return nil }
-            defer { records.removeFirst(min(limit, records.count)) }
-            return Array(records.prefix(limit))
+        func next(
+            limit: Int, _ body: (_ key: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) throws -> Void
+        ) throws -> Int {
+            let next = records.withLock { records in
+                defer { records.removeFirst(min(limit, records.count)) }
+                return Array(records.prefix(limit))
+            }
+            for record in next {
+                try record.key.withUnsafeBytes { key in
+                    try record.payload.withUnsafeBytes { try body(key, $0) }
+                }
+            }
+            return next.count
         }
-        func close() { records = [] }
+        func close() { records.withLock { $0 = [] } }
     }
 }
 

@@ -45,7 +45,10 @@ package struct ScriptedDatabase: RestoredDatabase {
         self.failsAfter = failsAfter
     }
 
-    package func references(_ query: ReferenceQuery) async throws -> any ReferenceStream {
+    /// In order, with or without a sorter.
+    package func references(
+        _ query: ReferenceQuery, sorter: (any RecordSorter)?
+    ) async throws -> any ReferenceStream {
         guard case .table(let table) = query.source, let rows = tables[table] else {
             throw DrillError(.couldNotLook, "there is no such table", at: place)
         }

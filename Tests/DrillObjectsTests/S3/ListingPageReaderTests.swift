@@ -227,6 +227,85 @@ import Testing
         }
     }
 
+    /// Entries mostly alike, as a server writes them, with all that may differ between two of them.
+    private func manyEntries(_ kind: ListingKind, count: Int, _ random: inout RepeatableRandom) -> [String] {
+        func any<Element>(_ elements: [Element]) -> Element { elements.randomElement(using: &random) ?? elements[0] }
+        var order = [0, 1, 2, 3, 4, 5]
+        return (0..<count).map { index in
+            if Int.random(in: 0..<40, using: &random) == 0 { order.shuffle(using: &random) }
+            let isMarker = kind == .versions && Int.random(in: 0..<9, using: &random) == 0
+            let isOdd = Int.random(in: 0..<6, using: &random) == 0
+            let name = kind == .objects ? "Contents" : isMarker ? "DeleteMarker" : "Version"
+            let etag = isOdd ? any(["", "&quot;e&amp;1&quot;", "\"d4-12\"", "&quot;d41d8cd98f00b204-2&quot;"]) : "&quot;d41d8cd98f00b204&quot;"
+            let key = isOdd ? any(["a%20b", "a+b", "&lt;x&gt;", "k/\(index)%25"]) : "users/\(index)/avatar.png"
+            let day = any(["2026-11-14", "2026-11-14", "2024-02-29"])
+            let time = isOdd ? any(["23:59:60Z", "14:30:05.123456Z", "14:30:05.000+01:30"]) : "14:30:05.\(100 + index % 900)Z"
+            let fields = [
+                "<Key>\(key)</Key>", "<LastModified>\(day)T\(time)</LastModified>",
+                isMarker ? "" : isOdd && index % 2 == 0 ? "<ETag/>" : "<ETag>\(etag)</ETag>",
+                isMarker ? "" : "<Size>\(index * 7919 % 1_000_003)</Size>",
+                isMarker ? "" : "<StorageClass>\(isOdd ? any(["GLACIER", "INTELLIGENT_TIERING"]) : "STANDARD")</StorageClass>",
+                kind == .objects
+                    ? "" : "<VersionId>\(isOdd ? "null" : "v\(1000 + index)")</VersionId><IsLatest>\(index % 3 == 0)</IsLatest>",
+            ]
+            let between = isOdd ? any(["", "\n", "<Owner><ID>1</ID></Owner>"]) : ""
+            return between.hasPrefix("<")
+                ? "<\(name)>\(between)\(order.map { fields[$0] }.joined())</\(name)>"
+                : "\(between)<\(name)>\(order.map { fields[$0] }.joined(separator: between))</\(name)>"
+        }
+    }
+
+    /// What a page says of its entries, one after the other.
+    private func described(_ entries: ListedEntries) -> [String] {
+        (0..<entries.count).map { index in
+            let version = entries.versions.isEmpty ? [] : Array(entries.versions[index])
+            return "\(Array(entries.keys[index])) \(Array(entries.etags[index])) \(version) \(entries.sizes[index]) "
+                + "\(entries.modified[index]) \(entries.flags[index].rawValue) \(entries.archiveClasses[index] ?? "")"
+        }
+    }
+
+    @Test("An entry among many is read as it is alone, spoilt ones too", arguments: [ListingKind.objects, .versions])
+    func entriesAmongManyAreReadAsAlone(kind: ListingKind) throws {
+        var random = RepeatableRandom(seed: 11)
+        let interesting: [UInt8] = Array("<>/&;%+\"'-:.TZ09 \n\0".utf8) + [0xFF, UInt8(ascii: "x")]
+        func document(_ entries: [[UInt8]]) -> [UInt8] {
+            Array("<\(kind.root)><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>".utf8)
+                + entries.joined() + Array("</\(kind.root)>".utf8)
+        }
+        var spoiltAndRefused = 0, spoiltAndRead = 0
+        for _ in 0..<15 {
+            var entries = manyEntries(kind, count: 60, &random).map { Array($0.utf8) }
+            let alone = try entries.map {
+                described(try ListingPageReader.read(document([$0]), kind, plusIsSpace: false).entries)[0]
+            }
+            #expect(described(try ListingPageReader.read(document(entries), kind, plusIsSpace: false).entries) == alone)
+            for _ in 0..<40 {
+                let index = Int.random(in: 0..<entries.count, using: &random)
+                let sound = entries[index]
+                let at = Int.random(in: 0..<sound.count, using: &random)
+                if Bool.random(using: &random) {
+                    entries[index][at] = interesting.randomElement(using: &random) ?? 0
+                } else {
+                    entries[index].remove(at: at)
+                }
+                // What it is by itself decides what it is among others, or whether there is a page at all.
+                if let one = try? ListingPageReader.read(document([entries[index]]), kind, plusIsSpace: false) {
+                    let all = try ListingPageReader.read(document(entries), kind, plusIsSpace: false)
+                    let expected = alone[..<index] + described(one.entries) + alone[(index + 1)...]
+                    #expect(described(all.entries) == Array(expected))
+                    spoiltAndRead += 1
+                } else {
+                    #expect(throws: PageProblem.self) {
+                        try ListingPageReader.read(document(entries), kind, plusIsSpace: false)
+                    }
+                    spoiltAndRefused += 1
+                }
+                entries[index] = sound
+            }
+        }
+        #expect(spoiltAndRead > 50 && spoiltAndRefused > 50)
+    }
+
     @Test("Instants are read by digits, to the microsecond")
     func instants() {
         #expect(Timestamps.microseconds("1970-01-01T00:00:00.000Z") == 0)

@@ -1,7 +1,7 @@
 /// References with their real bucket and key, in the order of bucket bytes, then key bytes: what the roll call reads.
 ///
-/// Rows whose spelling is the key itself pass through as they stream from the database. Other spellings sort differently than
-/// the keys they stand for, so those rows are parsed, sorted once more (spilling to scratch) and handed on.
+/// Rows whose spelling is the key itself are sorted as they stream from the database, before they are taken apart. Other spellings
+/// sort differently than the keys they stand for, so those rows are parsed first. Both spill to scratch.
 struct OrderedReferences: Sendable {
     /// A row whose value can be no reference.
     struct Bad: Sendable {
@@ -16,16 +16,22 @@ struct OrderedReferences: Sendable {
     /// Called with what cannot be a reference; only for rows that `where` includes.
     private let onBad: @Sendable (Bad) async throws -> Void
 
+    /// The rows of a query, as ``open(_:stream:in:onBad:)`` needs them.
+    static func stream(
+        _ settings: ReferenceSettings, _ query: ReferenceQuery, in set: RestoredSet
+    ) async throws -> any ReferenceStream {
+        try await set.database.references(query, sorter: settings.parser.form == .key ? set.makeSorter() : nil)
+    }
+
     /// - Parameter onBad: Called before `next()` returns for the first time, or as rows come.
     static func open(
-        _ settings: ReferenceSettings, stream: any ReferenceStream, sorters: any RecordSorterMaker, directory: String,
+        _ settings: ReferenceSettings, stream: any ReferenceStream, in set: RestoredSet,
         onBad: @escaping @Sendable (Bad) async throws -> Void
     ) async throws -> OrderedReferences {
-        let needsSorting = settings.parser.form != .key
+        let needsParsing = settings.parser.form != .key
         let references = OrderedReferences(
-            stream: stream, settings: settings, sorter: needsSorting ? sorters.makeSorter(in: directory) : nil,
-            onBad: onBad)
-        if needsSorting {
+            stream: stream, settings: settings, sorter: needsParsing ? set.makeSorter() : nil, onBad: onBad)
+        if needsParsing {
             do {
                 try await references.sortAll()
             } catch {
@@ -47,7 +53,7 @@ struct OrderedReferences: Sendable {
     }
 
     func close() async {
-        await sorter?.close()
+        sorter?.close()
         await stream.cancel()
     }
 
@@ -60,10 +66,9 @@ struct OrderedReferences: Sendable {
             }
             return nil
         }
-        guard let records = try await sorter.next(limit: 4096) else { return nil }
         var batch = ReferenceBatch()
-        for record in records { try ReferenceRecord.append(record.payload, to: &batch) }
-        return batch
+        let count = try sorter.next(limit: 4096) { _, payload in try ReferenceRecord.append(payload, to: &batch) }
+        return count > 0 ? batch : nil
     }
 
     private static let emptyKey = "an empty key"
@@ -129,13 +134,21 @@ struct OrderedReferences: Sendable {
                         bucket = Array((settings.bucket ?? "").utf8)
                     }
                     // A bucket name holds no zero byte, so this orders by bucket, then key.
-                    try await sorter.add(
-                        key: bucket + [0] + fullKey,
-                        payload: ReferenceRecord.encode(index, of: batch, key: fullKey[...], bucket: bucket[...]))
+                    try (bucket + [0] + fullKey).withUnsafeBytes { key in
+                        try ReferenceRecord.encode(index, of: batch, key: fullKey[...], bucket: bucket[...])
+                            .withUnsafeBytes { try sorter.add(key: key, payload: $0) }
+                    }
                 }
             }
         }
-        try await sorter.finishAdding()
+        try sorter.finishAdding()
+    }
+}
+
+extension RestoredSet {
+    /// A sorter whose files lie in scratch.
+    fileprivate func makeSorter() -> any RecordSorter {
+        environment.sorters.makeSorter(in: scratchDirectory ?? evidenceDirectory)
     }
 }
 
@@ -193,7 +206,7 @@ enum ReferenceRecord {
     }
 
     /// Throws where the bytes are not what ``encode(_:of:key:bucket:)`` wrote: a scratch file was damaged.
-    static func append(_ bytes: [UInt8], to batch: inout ReferenceBatch) throws {
+    static func append(_ bytes: UnsafeRawBufferPointer, to batch: inout ReferenceBatch) throws {
         var reader = Reader(rest: bytes[...])
         let flags = try reader.byte()
         batch.keys.append(try reader.element())
@@ -224,9 +237,9 @@ enum ReferenceRecord {
     }
 
     private struct Reader {
-        var rest: ArraySlice<UInt8>
+        var rest: Slice<UnsafeRawBufferPointer>
 
-        mutating func take(_ count: Int) throws -> ArraySlice<UInt8> {
+        mutating func take(_ count: Int) throws -> Slice<UnsafeRawBufferPointer> {
             guard count >= 0, rest.count >= count else {
                 throw DrillError(
                     .couldNotLook, "a sorted reference read back from scratch is damaged",
@@ -239,6 +252,6 @@ enum ReferenceRecord {
         mutating func integer() throws -> Int64 {
             try take(8).reversed().reduce(0) { $0 << 8 | Int64($1) }
         }
-        mutating func element() throws -> ArraySlice<UInt8> { try take(Int(try integer())) }
+        mutating func element() throws -> Slice<UnsafeRawBufferPointer> { try take(Int(try integer())) }
     }
 }

@@ -26,10 +26,8 @@ final class ReferenceRun {
     func outcome() async throws -> ProbeOutcome {
         let total = settings.query.condition == nil ? stream.relation.flatMap { set.tableRows[$0] } : nil
         set.progress.step(probe.name, total: total, unit: .rows)
-        let directory = set.scratchDirectory ?? set.evidenceDirectory
         let references = try await OrderedReferences.open(
-            settings, stream: stream, sorters: set.environment.sorters, directory: directory,
-            onBad: badReferences.record)
+            settings, stream: stream, in: set, onBad: badReferences.record)
         do {
             try await walk(RowSegments(references, onlyBucket: settings.bucket))
         } catch {
@@ -216,11 +214,10 @@ final class ReferenceRun {
                 nil, [], nil, nil, nil, nil
             )
             query.includesExcludedRows = false
-            let directory = set.scratchDirectory ?? set.evidenceDirectory
             do {
+                let stream = try await OrderedReferences.stream(sibling.settings, query, in: set)
                 let references = try await OrderedReferences.open(
-                    sibling.settings, stream: set.database.references(query), sorters: set.environment.sorters,
-                    directory: directory, onBad: { _ in })
+                    sibling.settings, stream: stream, in: set, onBad: { _ in })
                 others.append(
                     NamedKeys(references, onlyBucket: sibling.settings.bucket, bucket: Array(bucket.utf8)))
             } catch {

@@ -59,7 +59,7 @@ package struct ReferencesProbe: Probe {
 
     package func run(against set: RestoredSet) async throws -> ProbeOutcome {
         let ledger = FindingBuffer(sink: set.findings)
-        let stream = try await set.database.references(settings.query)
+        let stream = try await OrderedReferences.stream(settings, settings.query, in: set)
         let call = ReferenceRun(probe: self, set: set, stream: stream, findings: ledger)
         do {
             let outcome = try await call.outcome()

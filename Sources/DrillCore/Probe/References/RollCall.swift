@@ -161,14 +161,3 @@ extension ByteColumn {
         }
     }
 }
-
-/// Negative, zero or positive as the left sorts before, with or after the right, by unsigned bytes.
-@inline(__always)
-func compareBytes(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Int {
-    let common = min(left.count, right.count)
-    if common > 0, let leftStart = left.baseAddress, let rightStart = right.baseAddress {
-        let order = memcmp(leftStart, rightStart, common)
-        if order != 0 { return Int(order) }
-    }
-    return left.count - right.count
-}

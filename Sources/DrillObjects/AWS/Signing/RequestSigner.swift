@@ -78,7 +78,8 @@ final class RequestSigner: Sendable {
         for header in headers {
             bytes.append(contentsOf: header.name.utf8)
             bytes.append(UInt8(ascii: ":"))
-            line(header.value.split(separator: " ").joined(separator: " "))
+            Self.appendTrimmed(header.value, to: &bytes)
+            bytes.append(UInt8(ascii: "\n"))
         }
         line("")
         let signedHeaders = headers.map(\.name).joined(separator: ";")
@@ -87,19 +88,50 @@ final class RequestSigner: Sendable {
         return (bytes, signedHeaders)
     }
 
+    /// A pair of a query, encoded.
+    private struct QueryPair {
+        let name: ArraySlice<UInt8>
+        let value: ArraySlice<UInt8>?
+
+        init(_ text: ArraySlice<UInt8>) {
+            let equals = text.firstIndex(of: UInt8(ascii: "="))
+            name = text[..<(equals ?? text.endIndex)]
+            value = equals.map { text[($0 + 1)...] }
+        }
+
+        func comesBefore(_ other: QueryPair) -> Bool {
+            name == other.name
+                ? (value ?? []).lexicographicallyPrecedes(other.value ?? [])
+                : name.lexicographicallyPrecedes(other.name)
+        }
+    }
+
     /// Pairs sorted by encoded name, then encoded value; a name alone gets its `=`.
     static func canonicalQuery(_ query: Substring) -> String {
-        guard !query.isEmpty else { return "" }
-        let pairs = query.split(separator: "&").map { pair -> (name: Substring, value: Substring) in
-            guard let equals = pair.firstIndex(of: "=") else { return (pair, "") }
-            return (pair[..<equals], pair[pair.index(after: equals)...])
+        let text = Array(query.utf8)
+        let pairs = text.split(separator: UInt8(ascii: "&")).map(QueryPair.init)
+        // Most are so already: they were made here.
+        let isCanonical =
+            text.count { $0 == UInt8(ascii: "&") } == pairs.count - 1 && pairs.allSatisfy { $0.value != nil }
+            && !zip(pairs.dropFirst(), pairs).contains { $0.comesBefore($1) }
+        if isCanonical { return String(query) }
+        var bytes: [UInt8] = []
+        for pair in pairs.sorted(by: { $0.comesBefore($1) }) {
+            if !bytes.isEmpty { bytes.append(UInt8(ascii: "&")) }
+            bytes += pair.name
+            bytes.append(UInt8(ascii: "="))
+            bytes += pair.value ?? []
         }
-        let sorted = pairs.sorted { left, right in
-            left.name == right.name
-                ? left.value.utf8.lexicographicallyPrecedes(right.value.utf8)
-                : left.name.utf8.lexicographicallyPrecedes(right.name.utf8)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// A header's value without spaces around it, and with one where there are several.
+    private static func appendTrimmed(_ value: String, to bytes: inout [UInt8]) {
+        let start = bytes.count
+        for byte in value.utf8 where byte != UInt8(ascii: " ") || (bytes.count > start && bytes.last != byte) {
+            bytes.append(byte)
         }
-        return sorted.map { "\($0.name)=\($0.value)" }.joined(separator: "&")
+        if bytes.count > start, bytes.last == UInt8(ascii: " ") { bytes.removeLast() }
     }
 
     private static func split(_ target: String) -> (path: Substring, query: Substring) {

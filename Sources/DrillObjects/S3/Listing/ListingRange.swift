@@ -57,7 +57,9 @@ struct ListingRange: Sendable {
         guard entries.count > 0 else { return }
         pageStart = (Array(entries.keys[0]), entries.count)
         if cursor.last == nil { cursor.last = Array(entries.keys[entries.count - 1]) }
-        for index in stride(from: 0, to: entries.count, by: max(1, entries.count / 24)) {
+        // A range begins somewhere new; what comes next looks much like it.
+        let samples = keysListed == 0 ? 24 : 4
+        for index in stride(from: 0, to: entries.count, by: max(1, entries.count / samples)) {
             shape.observe(entries.keys[index])
         }
         shape.observe(entries.keys[entries.count - 1])

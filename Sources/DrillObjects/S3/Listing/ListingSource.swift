@@ -242,7 +242,7 @@ final class ListingSource: Sendable {
                 if !prefix.isEmpty, !startsWithPrefix(key) { return index }
                 if index > 0 {
                     let previous = UnsafeRawBufferPointer(rebasing: bytes[previousStart..<start])
-                    let order = compareKeys(previous, key)
+                    let order = compareBytes(previous, key)
                     if order > 0 || (order == 0 && isObjects) { return index }
                 }
                 previousStart = start
@@ -272,19 +272,8 @@ final class ListingSource: Sendable {
     }
 
     private func compare(_ left: [UInt8], _ right: ArraySlice<UInt8>) -> Int {
-        left.withUnsafeBytes { left in right.withUnsafeBytes { right in compareKeys(left, right) } }
+        left.withUnsafeBytes { left in right.withUnsafeBytes { right in compareBytes(left, right) } }
     }
-}
-
-/// Negative, zero or positive as the left sorts before, with or behind the right, by unsigned bytes.
-@inline(__always)
-func compareKeys(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Int {
-    let common = min(left.count, right.count)
-    if common > 0, let leftStart = left.baseAddress, let rightStart = right.baseAddress {
-        let order = memcmp(leftStart, rightStart, common)
-        if order != 0 { return Int(order) }
-    }
-    return left.count - right.count
 }
 
 extension ListedEntries {

@@ -1,3 +1,5 @@
+import DrillCore
+
 /// Turns the text of a `<Key>` into the key's bytes.
 struct KeyDecoder {
     /// Whether keys are URL-encoded; settled by the echoed `EncodingType` (S6).
@@ -8,10 +10,16 @@ struct KeyDecoder {
     /// Appends a key: as it is where nothing in it needs decoding.
     /// - Returns: Whether a literal `+` was met in a URL-encoded key.
     @inline(__always)
-    func append(_ scanner: XMLScanner, _ text: Range<Int>, to target: inout [UInt8]) throws(XMLProblem) -> Bool {
+    func append(
+        _ scanner: XMLScanner, _ text: Range<Int>, to target: inout ByteColumnBuilder
+    ) throws(XMLProblem) -> Bool {
         let bytes = scanner.bytes(text)
-        if Self.needsDecoding(bytes) { return try appendEncoded(scanner, text, to: &target) }
-        target.append(contentsOf: bytes)
+        if Self.needsDecoding(bytes) {
+            let key = try decoded(scanner, text)
+            target.append(key.bytes)
+            return key.sawPlus
+        }
+        target.append(bytes)
         return false
     }
 
@@ -41,9 +49,9 @@ struct KeyDecoder {
         return false
     }
 
-    private func appendEncoded(
-        _ scanner: XMLScanner, _ text: Range<Int>, to target: inout [UInt8]
-    ) throws(XMLProblem) -> Bool {
+    /// A key, and whether a literal `+` was met where it was URL-encoded.
+    func decoded(_ scanner: XMLScanner, _ text: Range<Int>) throws(XMLProblem) -> (bytes: [UInt8], sawPlus: Bool) {
+        var target: [UInt8] = []
         var sawPlus = false
         var index = text.lowerBound
         while index < text.upperBound {
@@ -76,6 +84,6 @@ struct KeyDecoder {
                 index += 1
             }
         }
-        return sawPlus
+        return (target, sawPlus)
     }
 }

@@ -29,15 +29,8 @@ struct ListedEntries: Sendable {
     /// About what they take in memory.
     var byteCount: Int { keys.bytes.count + etags.bytes.count + versions.bytes.count + count * 32 }
 
-    mutating func reserve(_ entries: Int, withVersions: Bool) {
-        keys.bytes.reserveCapacity(entries * 48)
-        keys.ends.reserveCapacity(entries)
-        etags.bytes.reserveCapacity(entries * 32)
-        etags.ends.reserveCapacity(entries)
-        if withVersions {
-            versions.bytes.reserveCapacity(entries * 32)
-            versions.ends.reserveCapacity(entries)
-        }
+    /// Room for columns other than those of bytes.
+    mutating func reserve(_ entries: Int) {
         sizes.reserveCapacity(entries)
         modified.reserveCapacity(entries)
         flags.reserveCapacity(entries)

@@ -13,12 +13,18 @@ enum PageProblem: Error {
 ///
 /// A page is complete or an error: the root must be the one asked for and be closed, each entry must have what it
 /// needs, and `IsTruncated` must say yes or no.
-struct ListingPageReader {
+struct ListingPageReader: ~Copyable {
     private let kind: ListingKind
     private let keys: KeyDecoder
     private var scanner: XMLScanner
     private var page = ListingPage()
+    private var keyColumn: ByteColumnBuilder
+    private var etagColumn: ByteColumnBuilder
+    private var versionColumn: ByteColumnBuilder
+    private var prefixColumn = ByteColumnBuilder()
     private var truncation: Bool?
+    /// How the entry that was read last is written, where others may well be written so.
+    private var shape: EntryShape?
 
     /// - Parameter plusIsSpace: What a literal `+` in a URL-encoded key stands for.
     static func read(_ body: [UInt8], _ kind: ListingKind, plusIsSpace: Bool) throws(PageProblem) -> ListingPage {
@@ -57,7 +63,11 @@ struct ListingPageReader {
         self.scanner = scanner
         self.kind = kind
         keys = KeyDecoder(decodesURL: decodesURL, plusIsSpace: plusIsSpace)
-        page.entries.reserve(min(1000, buffer.count / 128), withVersions: kind == .versions)
+        let expected = min(1000, buffer.count / 128)
+        page.entries.reserve(expected)
+        keyColumn = ByteColumnBuilder(bytes: expected * 48, elements: expected)
+        etagColumn = ByteColumnBuilder(bytes: expected * 32, elements: expected)
+        versionColumn = ByteColumnBuilder(bytes: kind == .versions ? expected * 32 : 0, elements: expected)
     }
 
     private mutating func read() throws(XMLProblem) -> ListingPage {
@@ -70,8 +80,17 @@ struct ListingPageReader {
         guard isExpected, !root.isEmpty else {
             throw XMLProblem(what: "the root is <\(scanner.text(root.name))>, not <\(kind.root)>", offset: 0)
         }
-        while let child = try scanner.nextChild(of: root.name) { try readChild(child) }
+        while true {
+            if let shape { try readLike(shape) }
+            let start = scanner.position
+            guard let child = try scanner.nextChild(of: root.name) else { break }
+            try readChild(child, from: start)
+        }
         try scanner.finish()
+        page.entries.keys = keyColumn.take()
+        page.entries.etags = etagColumn.take()
+        page.entries.versions = versionColumn.take()
+        page.commonPrefixes = prefixColumn.take()
         guard let truncation else {
             throw scanner.problem("no IsTruncated: the page does not say whether it is the last")
         }
@@ -79,12 +98,14 @@ struct ListingPageReader {
         return page
     }
 
-    private mutating func readChild(_ tag: XMLScanner.Tag) throws(XMLProblem) {
+    /// - Parameter start: Where what stands before the tag begins.
+    private mutating func readChild(_ tag: XMLScanner.Tag, from start: Int) throws(XMLProblem) {
         let name = tag.name
         switch kind {
-        case .objects where scanner.named(name, "Contents"): return try readEntry(tag, [])
-        case .versions where scanner.named(name, "Version"): return try readEntry(tag, [])
-        case .versions where scanner.named(name, "DeleteMarker"): return try readEntry(tag, .deleteMarker)
+        case .objects where scanner.named(name, "Contents"): return try readEntry(tag, [], from: start)
+        case .versions where scanner.named(name, "Version"): return try readEntry(tag, [], from: start)
+        case .versions where scanner.named(name, "DeleteMarker"):
+            return try readEntry(tag, .deleteMarker, from: start)
         default: break
         }
         if scanner.named(name, "CommonPrefixes") {
@@ -106,10 +127,9 @@ struct ListingPageReader {
         } else if scanner.named(name, "NextContinuationToken") {
             page.nextToken = try scanner.decodedText(try scanner.leaf(tag))
         } else if scanner.named(name, "NextKeyMarker") {
-            let text = try scanner.leaf(tag)
-            var key: [UInt8] = []
-            if try keys.append(scanner, text, to: &key) { page.sawPlus = true }
-            page.nextKeyMarker = key
+            let key = try keys.decoded(scanner, try scanner.leaf(tag))
+            if key.sawPlus { page.sawPlus = true }
+            page.nextKeyMarker = key.bytes
         } else if scanner.named(name, "NextVersionIdMarker") {
             page.nextVersionMarker = try scanner.decodedText(try scanner.leaf(tag))
         } else if scanner.named(name, "StartAfter") || scanner.named(name, "KeyMarker") {
@@ -124,8 +144,7 @@ struct ListingPageReader {
         while let child = try scanner.nextChild(of: tag.name) {
             if scanner.named(child.name, "Prefix") {
                 let text = try scanner.leaf(child)
-                if try keys.append(scanner, text, to: &page.commonPrefixes.bytes) { page.sawPlus = true }
-                page.commonPrefixes.ends.append(Int32(page.commonPrefixes.bytes.count))
+                if try keys.append(scanner, text, to: &prefixColumn) { page.sawPlus = true }
             } else {
                 try scanner.skip(child, depth: 2)
             }
@@ -168,9 +187,25 @@ struct ListingPageReader {
         return .other(tag)
     }
 
-    /// The hot path.
-    private mutating func readEntry(_ tag: XMLScanner.Tag, _ kindFlags: EntryFlags) throws(XMLProblem) {
+    /// Takes the entries from here on that are written as the last one was. The hot path.
+    private mutating func readLike(_ shape: EntryShape) throws(XMLProblem) {
+        while let entry = shape.match(scanner, at: scanner.position) {
+            if try keys.append(scanner, entry.key, to: &keyColumn) { page.sawPlus = true }
+            etagColumn.append(scanner.bytes(entry.etag))
+            if kind == .versions { versionColumn.append(scanner.bytes(entry.version)) }
+            page.entries.sizes.append(entry.size)
+            page.entries.modified.append(entry.modified)
+            page.entries.flags.append(entry.isLatest ? shape.flags.union(.latest) : shape.flags)
+            scanner.skip(to: entry.end)
+        }
+    }
+
+    /// Takes an entry however it is written.
+    private mutating func readEntry(
+        _ tag: XMLScanner.Tag, _ kindFlags: EntryFlags, from start: Int
+    ) throws(XMLProblem) {
         guard !tag.isEmpty else { throw scanner.problem("an empty entry") }
+        var fields: [EntryShape.Field] = []
         var flags = kindFlags
         var size: Int64?
         var modified: Int64?
@@ -180,18 +215,23 @@ struct ListingPageReader {
             case .key(let text):
                 guard !hasKey else { throw scanner.problem("an entry with two keys") }
                 hasKey = true
-                if try keys.append(scanner, text, to: &page.entries.keys.bytes) { page.sawPlus = true }
-                page.entries.keys.ends.append(Int32(truncatingIfNeeded: page.entries.keys.bytes.count))
+                if try keys.append(scanner, text, to: &keyColumn) { page.sawPlus = true }
+                fields.append(.init(.key, text))
             case .lastModified(let text):
                 guard let instant = Timestamps.microseconds(scanner.bytes(text)) else {
                     throw scanner.problem("LastModified is no instant")
                 }
                 modified = instant
+                fields.append(.init(.lastModified, text))
             case .etag(let text):
                 guard !hasETag else { throw scanner.problem("an entry with two ETags") }
                 hasETag = true
-                try appendETag(text)
-            case .size(let text): size = try scanner.integer(text)
+                let inner = unquoted(text)
+                etagColumn.append(try scanner.decodedText(inner))
+                fields.append(.init(.etag, inner))
+            case .size(let text):
+                size = try scanner.integer(text)
+                fields.append(.init(.size, text))
             case .storageClass(let text):
                 if scanner.named(text, "STANDARD") {
                     break
@@ -204,9 +244,11 @@ struct ListingPageReader {
             case .version(let text):
                 guard !hasVersion else { throw scanner.problem("an entry with two version IDs") }
                 hasVersion = true
-                try scanner.appendText(text, to: &page.entries.versions.bytes)
-                page.entries.versions.ends.append(Int32(truncatingIfNeeded: page.entries.versions.bytes.count))
-            case .isLatest(let text): if scanner.named(text, "true") { flags.insert(.latest) }
+                versionColumn.append(try scanner.decodedText(text))
+                fields.append(.init(.version, text))
+            case .isLatest(let text):
+                if scanner.named(text, "true") { flags.insert(.latest) }
+                fields.append(.init(.isLatest, text))
             case .other(let tag) where scanner.named(tag.name, "RestoreStatus"):
                 if try readsRestored(tag) {
                     flags.remove(.archived)
@@ -219,10 +261,13 @@ struct ListingPageReader {
         guard hasKey, let modified, isMarker || size != nil, kind == .objects || hasVersion else {
             throw scanner.problem("an entry without its key, size, time or version")
         }
-        if !hasETag { page.entries.etags.ends.append(Int32(truncatingIfNeeded: page.entries.etags.bytes.count)) }
+        if !hasETag { etagColumn.append(UnsafeRawBufferPointer(start: nil, count: 0)) }
         page.entries.sizes.append(size ?? 0)
         page.entries.modified.append(modified)
         page.entries.flags.append(flags)
+        // Such as are rare, or have more to them, are taken one by one.
+        guard hasETag, size != nil, flags.isDisjoint(with: [.deleteMarker, .archived]) else { return }
+        shape = EntryShape(fields, flags: flags.subtracting(.latest), start..<scanner.position, scanner)
     }
 
     /// Whether a restored copy of an archived object is there: it has an expiry date and is not in progress.
@@ -240,19 +285,18 @@ struct ListingPageReader {
         return hasExpiry && !isInProgress
     }
 
-    private mutating func appendETag(_ text: Range<Int>) throws(XMLProblem) {
-        var inner = text
+    private func unquoted(_ text: Range<Int>) -> Range<Int> {
         let quote: StaticString = "&quot;"
-        if inner.count >= 12, scanner.named(inner.lowerBound..<inner.lowerBound + 6, quote),
-            scanner.named(inner.upperBound - 6..<inner.upperBound, quote)
+        if text.count >= 12, scanner.named(text.lowerBound..<text.lowerBound + 6, quote),
+            scanner.named(text.upperBound - 6..<text.upperBound, quote)
         {
-            inner = inner.lowerBound + 6..<inner.upperBound - 6
-        } else if inner.count >= 2, scanner.byte(inner.lowerBound) == UInt8(ascii: "\""),
-            scanner.byte(inner.upperBound - 1) == UInt8(ascii: "\"")
-        {
-            inner = inner.lowerBound + 1..<inner.upperBound - 1
+            return text.lowerBound + 6..<text.upperBound - 6
         }
-        try scanner.appendText(inner, to: &page.entries.etags.bytes)
-        page.entries.etags.ends.append(Int32(truncatingIfNeeded: page.entries.etags.bytes.count))
+        if text.count >= 2, scanner.byte(text.lowerBound) == UInt8(ascii: "\""),
+            scanner.byte(text.upperBound - 1) == UInt8(ascii: "\"")
+        {
+            return text.lowerBound + 1..<text.upperBound - 1
+        }
+        return text
     }
 }

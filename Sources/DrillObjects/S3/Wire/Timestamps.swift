@@ -3,16 +3,25 @@ enum Timestamps {
     /// Microseconds since 1970 UTC of `2009-10-12T17:50:30.000Z`; digits beyond the sixth of a fraction are dropped.
     /// Offsets such as `+00:00` are taken as well. nil for anything else.
     static func microseconds(_ text: UnsafeRawBufferPointer) -> Int64? {
+        guard let day = day(text), let time = microsecondsOfDay(text) else { return nil }
+        return day * 86_400_000_000 + time
+    }
+
+    /// Days since 1970 of an instant that starts with `2009-10-12`; nil for anything else.
+    static func day(_ text: UnsafeRawBufferPointer) -> Int64? {
         guard text.count >= 20, text[4] == UInt8(ascii: "-"), text[7] == UInt8(ascii: "-"),
-            text[10] == UInt8(ascii: "T") || text[10] == UInt8(ascii: " "), text[13] == UInt8(ascii: ":"),
-            text[16] == UInt8(ascii: ":")
+            text[10] == UInt8(ascii: "T") || text[10] == UInt8(ascii: " ")
         else { return nil }
         let century = pair(text, 0), yearOfCentury = pair(text, 2), month = pair(text, 5), day = pair(text, 8)
+        guard century >= 0, yearOfCentury >= 0, month >= 1, month <= 12, day >= 1, day <= 31 else { return nil }
+        return daysSince1970(year: century * 100 + yearOfCentury, month: month, day: day)
+    }
+
+    /// Microseconds from the start of an instant's day in UTC, whatever its day is; negative or more than a day with an offset.
+    static func microsecondsOfDay(_ text: UnsafeRawBufferPointer) -> Int64? {
+        guard text.count >= 20, text[13] == UInt8(ascii: ":"), text[16] == UInt8(ascii: ":") else { return nil }
         let hour = pair(text, 11), minute = pair(text, 14), second = pair(text, 17)
-        guard century >= 0, yearOfCentury >= 0, month >= 1, month <= 12, day >= 1, day <= 31, hour >= 0, hour < 24,
-            minute >= 0, minute < 60, second >= 0, second <= 60
-        else { return nil }
-        let year = century * 100 + yearOfCentury
+        guard hour >= 0, hour < 24, minute >= 0, minute < 60, second >= 0, second <= 60 else { return nil }
         var index = 19
         var fraction: Int64 = 0
         if text[index] == UInt8(ascii: ".") {
@@ -27,8 +36,7 @@ enum Timestamps {
             guard index > start else { return nil }
         }
         guard let offset = offsetSeconds(text, from: index) else { return nil }
-        let seconds = daysSince1970(year: year, month: month, day: day) * 86400 + hour * 3600 + minute * 60 + second
-        return (seconds - offset) * 1_000_000 + fraction
+        return (hour * 3600 + minute * 60 + second - offset) * 1_000_000 + fraction
     }
 
     static func microseconds(_ text: String) -> Int64? { Array(text.utf8).withUnsafeBytes { microseconds($0) } }

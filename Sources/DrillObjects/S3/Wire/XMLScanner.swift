@@ -35,6 +35,9 @@ struct XMLScanner {
         count = body.count
     }
 
+    /// Goes on behind what was read by other means.
+    mutating func skip(to position: Int) { self.position = position }
+
     func problem(_ what: String) -> XMLProblem { XMLProblem(what: what, offset: position) }
 
     @inline(__always) func byte(_ index: Int) -> UInt8 { index < count ? base[index] : 0 }
@@ -255,7 +258,7 @@ struct XMLScanner {
     // MARK: Scanning
 
     @inline(__always)
-    private func find(_ wanted: UInt8, from start: Int, limit: Int) -> Int? {
+    func find(_ wanted: UInt8, from start: Int, limit: Int) -> Int? {
         let length = min(count - start, limit)
         guard length > 0, let found = memchr(base + start, Int32(wanted), length) else { return nil }
         return UnsafeRawPointer(found) - UnsafeRawPointer(base)
