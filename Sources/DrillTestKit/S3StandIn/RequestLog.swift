@@ -26,6 +26,8 @@ package struct RequestCounts: Sendable {
     package fileprivate(set) var mostInFlight = 0
     package fileprivate(set) var connections = 0
     package fileprivate(set) var bytesSent = 0
+    /// Listings that did not go on where another page had ended.
+    package fileprivate(set) var listingsBegun = 0
     /// Requests that a fault hit.
     package fileprivate(set) var faulted = 0
 
@@ -48,6 +50,8 @@ struct RequestLog: Sendable {
         counts.inFlight += 1
         counts.mostInFlight = max(counts.mostInFlight, counts.inFlight)
         if isFaulted { counts.faulted += 1 }
+        let goesOn = ["continuation-token", "version-id-marker"].contains { request.queryValue($0) != nil }
+        if S3Operation.listings.contains(request.operation), !goesOn { counts.listingsBegun += 1 }
         guard recorded else { return nil }
         requests.append(
             RecordedRequest(

@@ -98,6 +98,7 @@ func summary(_ counts: RequestCounts) throws -> String {
     let json: [String: Any] = [
         "requests": counts.total, "operations": operations, "statuses": statuses, "bytes_sent": counts.bytesSent,
         "connections": counts.connections, "most_in_flight": counts.mostInFlight, "faulted": counts.faulted,
+        "listings_begun": counts.listingsBegun,
     ]
     return String(decoding: try JSONSerialization.data(withJSONObject: json, options: [.sortedKeys]), as: UTF8.self)
 }

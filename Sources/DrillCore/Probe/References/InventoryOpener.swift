@@ -10,7 +10,7 @@ struct InventoryOpener: Sendable {
         try await store.inventory(try await request(store, wantsOrphans: wantsOrphans))
     }
 
-    /// Begins to list while the database still sorts the rows, where that takes the store requests.
+    /// Begins to list while rows still come and are sorted, where that takes the store requests.
     /// - Returns: nil where there is nothing to gain or rows are not to be expected.
     func openAhead(_ store: any ObjectStore, wantsOrphans: Bool) async throws -> (any InventoryStream)? {
         guard store.wantsSplitHints else { return nil }
