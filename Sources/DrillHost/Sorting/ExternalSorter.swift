@@ -6,7 +6,7 @@ package struct ExternalSorters: RecordSorterMaker {
     private let memoryBytes: Int
 
     /// - Parameter memoryBytes: What one sorter holds before it spills.
-    package init(memoryBytes: Int = 16 << 20) { self.memoryBytes = memoryBytes }
+    package init(memoryBytes: Int = 8 << 20) { self.memoryBytes = memoryBytes }
 
     package func makeSorter(in directory: String) -> any RecordSorter {
         ExternalSorter(directory: directory, memoryBytes: memoryBytes)
@@ -23,7 +23,7 @@ final class ExternalSorter: RecordSorter, @unchecked Sendable {
     private var state: SortState
 
     /// - Parameter runsPerLevel: So many runs are merged into one, whose level is one higher.
-    init(directory: String, memoryBytes: Int, runsPerLevel: Int = 64) {
+    init(directory: String, memoryBytes: Int, runsPerLevel: Int = 256) {
         self.directory = directory
         self.memoryBytes = memoryBytes
         state = SortState(directory: directory, runsPerLevel: runsPerLevel)

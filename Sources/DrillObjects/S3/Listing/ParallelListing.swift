@@ -8,11 +8,11 @@ import DrillCore
 actor ParallelListing {
     private enum Limits {
         /// Pages held ahead of the reader, for each request that may be in flight.
-        static let pagesAhead = 8.0
+        static let pagesAhead = 14.0
         /// What these pages may take, in bytes: with long keys they are fewer.
-        static let bytesAhead = 40e6
+        static let bytesAhead = 46e6
         /// Ranges are cut to about so many pages.
-        static let pagesPerRange = 4.0
+        static let pagesPerRange = 6.0
         static let emptyPages = 50
         static let piecesAtOnce = 2...64
     }
