@@ -161,7 +161,7 @@ struct ReferenceSortKey {
 
     /// Adds one row to the sorter; its fields come back with ``ReferenceDecoder``.
     mutating func add(
-        _ fields: UnsafeRawBufferPointer, _ layout: ReferenceLayout, to sorter: any RecordSorter
+        _ fields: UnsafeRawBufferPointer, _ layout: ReferenceLayout, to sorter: some RecordSorter
     ) throws {
         var cursor = BinaryCursor(fields)
         let bucket = layout.hasBucket ? try cursor.field() : nil

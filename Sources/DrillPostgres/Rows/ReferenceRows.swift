@@ -27,7 +27,12 @@ final class ReferenceRows: ReferenceStream {
         // Lives as long as this stream: `cancel` and `deinit` end it.
         producer = Task {
             do {
-                try await connection.stream(statement.sql, layout: statement.layout, sorter: sorter, into: batches)
+                if let sorter {
+                    try await connection.stream(
+                        statement.sql, layout: statement.layout, sortedBy: sorter, into: batches)
+                } else {
+                    try await connection.stream(statement.sql, layout: statement.layout, into: batches)
+                }
                 batches.finish(.success(()))
             } catch let error as PostgresError {
                 batches.finish(
@@ -85,49 +90,65 @@ extension PostgresDatabase {
 }
 
 extension PostgresConnection {
-    /// Runs the copy and hands on its rows, only once the server said that it is complete and the counts agree (P12) where a sorter
-    /// puts them in order first.
+    /// Runs the copy and hands on its rows as they come; returns only when the server said that it is complete and the counts agree
+    /// (P12).
     fileprivate func stream(
-        _ statement: String, layout: ReferenceLayout, sorter: (any RecordSorter)?, into batches: ReadAhead<ReferenceBatch>
+        _ statement: String, layout: ReferenceLayout, into batches: ReadAhead<ReferenceBatch>
+    ) throws(PostgresError) {
+        var decoder = ReferenceDecoder(layout, isOrdered: false)
+        try copyRows(statement, layout) { fields throws(PostgresError) in
+            try decoder.add(fields)
+            if decoder.isFull { try batches.handOn(decoder.takeBatch()) }
+        }
+        try batches.handOn(decoder.takeBatch())
+    }
+
+    /// Runs the copy, and hands on its rows in order once the server said that it is complete and the counts agree (P12).
+    fileprivate func stream(
+        _ statement: String, layout: ReferenceLayout, sortedBy sorter: some RecordSorter,
+        into batches: ReadAhead<ReferenceBatch>
     ) throws {
-        var reader = CopyReader(fieldCount: layout.fieldCount)
-        var decoder = ReferenceDecoder(layout, isOrdered: sorter != nil)
         var sortKey = ReferenceSortKey()
         var scratchError: (any Error)?
-        func handOn(_ batch: ReferenceBatch?) throws(PostgresError) {
-            guard let batch, !batches.put(batch) else { return }
-            throw PostgresError(.interrupted, "nobody reads the rows any more")
-        }
-        let sent: Int64
         do {
-            sent = try copyOut("COPY (\(statement)\n) TO STDOUT (FORMAT binary)") { piece throws(PostgresError) in
-                try reader.read(piece) { fields throws(PostgresError) in
-                    guard let sorter else { return try decoder.add(fields) }
-                    do {
-                        try sortKey.add(fields, layout, to: sorter)
-                    } catch {
-                        if let error = error as? PostgresError { throw error }
-                        scratchError = error
-                        throw PostgresError(.interrupted, "the rows could not be sorted")
-                    }
+            try copyRows(statement, layout) { fields throws(PostgresError) in
+                do {
+                    try sortKey.add(fields, layout, to: sorter)
+                } catch {
+                    if let error = error as? PostgresError { throw error }
+                    scratchError = error
+                    throw PostgresError(.interrupted, "the rows could not be sorted")
                 }
-                if decoder.isFull { try handOn(decoder.takeBatch()) }
             }
         } catch {
             throw scratchError ?? error
         }
+        try sorter.finishAdding()
+        var decoder = ReferenceDecoder(layout, isOrdered: true)
+        let hasBucket = layout.hasBucket
+        while try sorter.next(limit: 1024, { try decoder.add($1, key: hasBucket ? nil : $0) }) > 0 {
+            if decoder.isFull { try batches.handOn(decoder.takeBatch()) }
+        }
+        try batches.handOn(decoder.takeBatch())
+    }
+
+    /// Hands on the fields of each row.
+    private func copyRows(
+        _ statement: String, _ layout: ReferenceLayout, _ receive: (UnsafeRawBufferPointer) throws(PostgresError) -> Void
+    ) throws(PostgresError) {
+        var reader = CopyReader(fieldCount: layout.fieldCount)
+        let sent = try copyOut("COPY (\(statement)\n) TO STDOUT (FORMAT binary)") { piece throws(PostgresError) in
+            try reader.read(piece, receive)
+        }
         guard reader.isComplete, reader.rowCount == sent else {
             throw PostgresError(.malformed, "the server sent \(sent) rows, of which \(reader.rowCount) arrived")
         }
-        if let sorter {
-            try sorter.finishAdding()
-            while try sorter.next(
-                limit: ReferenceDecoder.batchRows / 16,
-                { key, payload in try decoder.add(payload, key: layout.hasBucket ? nil : key) }) > 0
-            {
-                if decoder.isFull { try handOn(decoder.takeBatch()) }
-            }
-        }
-        try handOn(decoder.takeBatch())
+    }
+}
+
+extension ReadAhead<ReferenceBatch> {
+    fileprivate func handOn(_ batch: ReferenceBatch?) throws(PostgresError) {
+        guard let batch, !put(batch) else { return }
+        throw PostgresError(.interrupted, "nobody reads the rows any more")
     }
 }

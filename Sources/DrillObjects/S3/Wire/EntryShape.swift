@@ -118,12 +118,17 @@ extension XMLScanner {
     /// Where those bytes end where they stand once more at `position`; nil if they do not.
     @inline(__always)
     fileprivate func end(of range: Range<Int>, repeatedAt position: Int) -> Int? {
-        guard position + range.count <= count else { return nil }
-        let (left, right) = (bytes(range), bytes(position..<position + range.count))
-        guard let leftStart = left.baseAddress, let rightStart = right.baseAddress,
-            memcmp(leftStart, rightStart, range.count) == 0
-        else { return nil }
-        return position + range.count
+        let end = position + range.count
+        guard end <= count else { return nil }
+        let (left, right) = (bytes(range), bytes(position..<end))
+        // Eight bytes at a time, the last eight once more in part: what stands between values is short.
+        guard range.count >= 8 else { return left.elementsEqual(right) ? end : nil }
+        var index = 0
+        while index + 8 < range.count {
+            guard left.word(index) == right.word(index) else { return nil }
+            index += 8
+        }
+        return left.word(range.count - 8) == right.word(range.count - 8) ? end : nil
     }
 
     /// Whether nothing in that text of fixed length ends it or stands for something else.
@@ -134,7 +139,7 @@ extension XMLScanner {
         let ones: UInt64 = 0x0101_0101_0101_0101
         var index = 0
         while index + 8 <= text.count {
-            let word = text.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+            let word = text.word(index)
             // As in ``KeyDecoder/needsDecoding(_:)``: a borrow into a high bit shows one of those characters, or one behind it.
             let opening = word ^ (ones &* 0x3C), ampersand = word ^ (ones &* 0x26)
             if (((opening &- ones) & ~opening) | ((ampersand &- ones) & ~ampersand)) & (ones &* 0x80) != 0 {
@@ -158,4 +163,10 @@ extension XMLScanner {
         let digit = byte(index) &- UInt8(ascii: "0")
         return digit < 10 ? Int64(digit) : nil
     }
+}
+
+extension UnsafeRawBufferPointer {
+    /// The eight bytes there, which there must be.
+    @inline(__always)
+    fileprivate func word(_ index: Int) -> UInt64 { loadUnaligned(fromByteOffset: index, as: UInt64.self) }
 }
