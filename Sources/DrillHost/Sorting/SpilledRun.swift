@@ -9,23 +9,18 @@ final class SpilledRun {
 
     /// How often runs were merged into this one.
     let level: Int
-    /// The record that comes next; nil after the last, and before ``startReading(bufferBytes:sharedPrefix:)``.
-    private(set) var head: SortRecord?
-    /// Of the head's key, behind what all keys have in common.
-    private(set) var headWord: UInt64 = 0
     /// Of the record that was written last.
     private(set) var lastKey: [UInt8] = []
 
     private let descriptor: Int32
     private let place: String
-    private var buffer: UnsafeMutableRawPointer
-    private var capacity: Int
+    private var buffer = UnsafeMutableRawPointer.allocate(byteCount: 0, alignment: 8)
+    private var capacity = 0
     /// While writing, what is not in the file yet; while reading, what was read of it.
     private var filled = 0
     private var position = 0
     private var fileBytes = 0
     private var readBytes = 0
-    private var sharedPrefix = 0
 
     init(directory: String, level: Int) throws {
         self.level = level
@@ -38,8 +33,6 @@ final class SpilledRun {
             Foundation.close(descriptor)
             throw Self.failed("unlink a file", directory, code)
         }
-        capacity = Self.writeBytes
-        buffer = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 8)
     }
 
     deinit {
@@ -53,15 +46,16 @@ final class SpilledRun {
         let size = record.byteCount
         if filled + size > capacity {
             try flush()
-            if size > capacity { resize(to: size) }
+            if size > capacity { resize(to: max(size, Self.writeBytes)) }
         }
         memcpy(buffer + filled, record.start, size)
         filled += size
     }
 
-    /// Ends what was written so far; more may follow.
+    /// Ends what was written so far, and holds no memory any more; more may follow.
     func finishWriting(lastKey: UnsafeRawBufferPointer) throws {
         try flush()
+        resize(to: 0)
         self.lastKey = Array(lastKey)
     }
 
@@ -84,24 +78,16 @@ final class SpilledRun {
 
     // MARK: Reading
 
-    /// Goes to the first record.
-    /// - Parameter sharedPrefix: How many bytes all keys have in common.
-    func startReading(bufferBytes: Int, sharedPrefix: Int) throws {
-        self.sharedPrefix = sharedPrefix
-        resize(to: bufferBytes)
-        try advance()
-    }
+    /// - Parameter bufferBytes: What is read at a time, unless a record is larger.
+    func startReading(bufferBytes: Int) { resize(to: bufferBytes) }
 
-    /// Goes to the next record; the one before is not valid any more.
-    func advance() throws {
+    /// The next record, valid until the one after it is asked for; nil after the last.
+    func next() throws -> SortRecord? {
         if filled - position < SortRecord.headBytes {
             try fill(SortRecord.headBytes)
-            guard filled > position else {
-                head = nil
-                return
-            }
+            if filled == position { return nil }
+            guard filled - position >= SortRecord.headBytes else { throw cut() }
         }
-        guard filled - position >= SortRecord.headBytes else { throw cut() }
         var record = SortRecord(at: buffer + position)
         if filled - position < record.byteCount {
             try fill(record.byteCount)
@@ -109,8 +95,7 @@ final class SpilledRun {
             record = SortRecord(at: buffer + position)
         }
         position += record.byteCount
-        head = record
-        headWord = record.keyCount > sharedPrefix ? sortWord(record.key, from: sharedPrefix) : 0
+        return record
     }
 
     /// Reads on until so many bytes lie behind `position`, or the file ends.

@@ -2,8 +2,8 @@ import DrillCore
 
 /// Lists a bucket in ranges side by side and hands the pages on in key order (S3-S9).
 ///
-/// It starts as one range. Once that shows more than a page, the rest is cut: at the split hints, and where ranges turn
-/// out longer than a few pages, at keys guessed from those seen. The ranges nearest to the reader are listed first and
+/// It starts as one range, cut at the split hints once it shows more than a page, or at once where many keys are expected. Where
+/// ranges turn out longer than a few pages, they are cut at keys guessed from those seen. The ranges nearest to the reader are listed first and
 /// are kept short, so that what is listed ahead stays small and still keeps all connections busy.
 actor ParallelListing {
     private enum Limits {
@@ -80,6 +80,10 @@ actor ParallelListing {
         guard !hasStarted, !isCancelled else { return }
         hasStarted = true
         ranges = [makeRange(after: nil, upper: nil, KeyShape(), nil)]
+        // Where rows name many keys the first page need not be waited for: that it is not the only one is all but certain.
+        if concurrency > 1, let expectedKeys, Double(expectedKeys) > 4 * Limits.pagesPerRange * pageSize {
+            _ = cutAtHints(0, source.prefix)
+        }
         schedule()
     }
 
