@@ -108,7 +108,8 @@ package protocol RestoredDatabase: Sendable {
     /// Throws `DrillError` (`couldNotLook`) for a missing table or column, with the nearest names.
     /// - Parameter sorter: Puts the rows in order, and is closed by the stream; nil takes them as they come.
     func references(_ query: ReferenceQuery, sorter: (any RecordSorter)?) async throws -> any ReferenceStream
-    /// A planner's or an exact count of the references, and sample keys that split them evenly, in ascending byte order. Cheap.
+    /// A planner's or an exact count of the references, and sample keys that split them evenly, in ascending byte order, the last
+    /// near the greatest of all. Cheap.
     func referenceHints(
         _ query: ReferenceQuery, splits: Int
     ) async throws -> (expectedCount: Int64?, splitKeys: [ObjectKey])

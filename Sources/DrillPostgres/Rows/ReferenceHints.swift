@@ -87,7 +87,7 @@ extension PostgresDatabase {
         let percent = pages > Self.sampledPages ? Self.sampledPages / pages * 100 : 100
         let key = source.expression(query.key)
         let condition = query.includesExcludedRows ? nil : query.condition
-        let fractions = splits > 0 ? (1...splits).map { "\(Double($0) / Double(splits + 1))" } : []
+        let fractions = splits > 0 ? (1...splits).map { "\(Double($0) / Double(splits))" } : []
         let isBytes = ReferenceStatement.isOrderedAsBytes(type: keyType, encoding: encoding)
         // What `textsend` yields is what the stream sends.
         let found = try await connection.query(

@@ -13,7 +13,7 @@ from measure import CannotMeasure, figure, heading, median, ratio, say, side_by_
 from references import make_table, psql
 
 SERVICES = pathlib.Path(__file__).resolve().parents[2] / "services"
-KEYS = 20_000
+KEYS = 50_000
 
 
 class Gateway:

@@ -249,6 +249,32 @@ import Testing
         #expect(count == 3000)
     }
 
+    @Test("What lies ahead of the reader is bounded, in pages and in bytes", arguments: [1e9, 90_000])
+    func whatLiesAheadIsBounded(bytesAhead: Double) async throws {
+        let bucket = ListedBucket(Layout.padded.keys(20_000))
+        let hints = stride(from: 500, to: 20_000, by: 500).map { ObjectKey(bucket.keys[$0]) }
+        let listing = ParallelListing(
+            source(bucket), concurrency: 4, hints: hints, expectedKeys: 20_000, bytesAhead: bytesAhead)
+        await listing.start()
+        while await !listing.isAtRest { await Task.yield() }
+        // 14 pages a connection; 9.4 kB a page. Ranges that were begun may go on for twice as long.
+        let bound = bytesAhead < 1e6 ? 5...22 : 40...120
+        #expect(bound.contains(bucket.requests))
+        var count = 0
+        while let page = try await listing.next() { count += page.count }
+        #expect(count == 20_000)
+    }
+
+    @Test("Rows that name many keys start all ranges at once, be the bucket empty or not", arguments: [0, 5, 3000])
+    func manyExpectedKeys(_ count: Int) async throws {
+        let keys = Layout.padded.keys(max(count, 64))
+        let hints = stride(from: 1, to: keys.count, by: max(1, keys.count / 20)).map { ObjectKey(keys[$0]) }
+        let bucket = ListedBucket(Array(keys.prefix(count)))
+        let found = try await list(bucket, hints: hints, expected: 1_000_000)
+        #expect(found.keys == Array(keys.prefix(count)))
+        #expect(bucket.mostInFlight > 10)
+    }
+
     @Test("Ended early, it stops asking")
     func cancelled() async throws {
         let bucket = ListedBucket(Layout.padded.keys(3000))

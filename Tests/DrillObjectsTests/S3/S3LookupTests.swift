@@ -65,13 +65,20 @@ import Testing
         #expect(await store.notes.contains { $0.contains("HEAD is denied (s3:GetObject)") })
     }
 
-    @Test("item 7: a bucket of one page is listed, by two requests") func onePage() async throws {
-        let (standIn, fixture, generated) = try bucket(900)
+    @Test(
+        "item 7: the page that the choice was made from is the first of the listing, and is not asked for again",
+        arguments: [(900, 1...1), (7300, 8...16), (40_000, 41...75)])
+    func firstPageIsUsed(keys: Int, requests: ClosedRange<Int>) async throws {
+        let (standIn, fixture, generated) = try bucket(keys)
+        defer { standIn.stop() }
         let store = try await fixture.store("uploads")
-        let stream = try await store.inventory(request(generated, named: 40))
-        while try await stream.next() != nil {}
+        let stream = try await store.inventory(request(generated, named: keys))
+        var found: [[UInt8]] = []
+        while let batch = try await stream.next() { found += (0..<batch.count).map { Array(batch.keys[$0]) } }
         #expect(stream.namesEverything)
-        #expect(standIn.counts.total == 2)
+        #expect(found.count == keys)
+        #expect(zip(found, found.dropFirst()).allSatisfy { $0.lexicographicallyPrecedes($1) })
+        #expect(requests.contains(standIn.counts.total), "\(standIn.counts.total) requests")
     }
 
     @Test("item 7: the length of a listing is guessed within a factor of two", arguments: [3000, 30_000, 300_000])

@@ -8,6 +8,8 @@ struct Lookup: Sendable {
     var note: String
     /// A key that is there, in full; nil where none was looked at.
     var sample: [UInt8]?
+    /// How a listing begins, where that was looked at.
+    var firstPage: CheckedPage?
 
     /// What a page of a listing may cost in questions for single keys. A page of objects takes about as long as four HEADs, and
     /// Amazon charges twelve times as much; asking for a key's versions is a small listing itself.
@@ -57,7 +59,7 @@ struct LookupChooser: Sendable {
             return Lookup(
                 way: .list, note: "\(source.place) is listed: how many keys rows name is not known (listing: auto).")
         }
-        let (pages, sample) = try await pages()
+        let (pages, firstPage) = try await pages(keys)
         let isAsking = keys <= 1 || Lookup.isAskingCheaper(kind, keys: keys, pages: pages)
         let pageCount = Int64(max(1, pages.rounded(.up)))
         let counts =
@@ -67,8 +69,9 @@ struct LookupChooser: Sendable {
             ? Lookup(
                 way: .ask,
                 note: "\(source.place) is not listed: \(question) for each key of the rows (listing: auto; \(counts)).",
-                sample: sample)
-            : Lookup(way: .list, note: "\(source.place) is listed (listing: auto; \(counts)).")
+                sample: firstPage.entries.count > 0 ? Array(firstPage.entries.keys[0]) : nil)
+            : Lookup(
+                way: .list, note: "\(source.place) is listed (listing: auto; \(counts)).", firstPage: firstPage)
     }
 
     /// What `muster plan` says of it: rows are not known then, but the bucket is there to be looked at.
@@ -78,7 +81,7 @@ struct LookupChooser: Sendable {
         if listing == .head {
             return ["Asks for each key that rows name: \(question) each, \(concurrency) at a time (listing: head)."]
         }
-        let pages = try await pages().pages
+        let pages = try await pages(0).pages
         let count = Int64(max(1, pages.rounded(.up)))
         let list =
             "Lists \(source.place): about \(grouped(count)) \(operation) \(count == 1 ? "request" : "requests"), \(concurrency) at a time "
@@ -93,11 +96,19 @@ struct LookupChooser: Sendable {
 
     /// About how many pages a listing takes as far as the rows reach: from a few pages in different places, and how far their keys
     /// go. Rather too few than too many where keys show no pattern.
-    private func pages() async throws -> (pages: Double, sample: [UInt8]?) {
-        let head = try await pages(after: nil, upTo: hints.first)
-        if head.isEnd { return (head.pages, head.first) }
+    /// - Parameter keys: How many keys rows name. Where they would fill several pages, it is not waited for whether the first is the
+    ///   only one.
+    private func pages(_ keys: Int64) async throws -> (pages: Double, firstPage: CheckedPage) {
+        async let first = pages(after: nil, upTo: hints.first)
+        if keys <= 4 * source.pageSize {
+            let head = try await first
+            if head.page.next == nil { return (head.pages, head.page) }
+        }
         let count = min(Self.samples, hints.count - 1)
-        guard count > 0 else { return (head.pages, head.first) }
+        guard count > 0 else {
+            let head = try await first
+            return (head.pages, head.page)
+        }
         let sampled = try await withThrowingTaskGroup(of: Double.self) { group in
             for sample in 0..<count {
                 let index = (hints.count - 1) * (2 * sample + 1) / (2 * count)
@@ -105,25 +116,25 @@ struct LookupChooser: Sendable {
             }
             return try await group.reduce(0, +)
         }
-        return (head.pages + sampled * Double(hints.count - 1) / Double(count), head.first)
+        let head = try await first
+        if head.page.next == nil { return (head.pages, head.page) }
+        return (head.pages + sampled * Double(hints.count - 1) / Double(count), head.page)
     }
 
     private func pages(
         after: [UInt8]?, upTo upper: [UInt8]?
-    ) async throws -> (pages: Double, isEnd: Bool, first: [UInt8]?) {
+    ) async throws -> (pages: Double, page: CheckedPage) {
         let page = try await source.page(ListingCursor(after: after))
         let entries = page.entries
         let listed = upper.map { entries.firstIndex(after: $0) } ?? entries.count
         let share = Double(listed) / Double(source.pageSize)
-        let first = entries.count > 0 ? Array(entries.keys[0]) : nil
-        guard page.next != nil, listed == entries.count, entries.count > 1, let first else {
-            return (share, page.next == nil, first)
-        }
+        guard page.next != nil, listed == entries.count, entries.count > 1 else { return (share, page) }
+        let first = Array(entries.keys[0])
         var shape = KeyShape()
         for index in 0..<entries.count { shape.observe(entries.keys[index]) }
         if let upper { shape.observe(upper) }
         let last = Array(entries.keys[entries.count - 1])
         let further = shape.ratio(first: first, last: last, upper: upper, fixed: source.prefix.count) ?? 0
-        return (share * (1 + further), false, first)
+        return (share * (1 + further), page)
     }
 }

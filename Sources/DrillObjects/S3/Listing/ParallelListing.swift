@@ -3,14 +3,12 @@ import DrillCore
 /// Lists a bucket in ranges side by side and hands the pages on in key order (S3-S9).
 ///
 /// It starts as one range, cut at the split hints once it shows more than a page, or at once where many keys are expected. Where
-/// ranges turn out longer than a few pages, they are cut at keys guessed from those seen. The ranges nearest to the reader are listed first and
-/// are kept short, so that what is listed ahead stays small and still keeps all connections busy.
+/// ranges turn out longer than a few pages, they are cut at keys guessed from those seen. The ranges nearest to the reader are
+/// listed first and are kept short, so that what is listed ahead stays small and still keeps all connections busy.
 actor ParallelListing {
     private enum Limits {
         /// Pages held ahead of the reader, for each request that may be in flight.
         static let pagesAhead = 14.0
-        /// What these pages may take, in bytes: with long keys they are fewer.
-        static let bytesAhead = 46e6
         /// Ranges are cut to about so many pages.
         static let pagesPerRange = 6.0
         static let emptyPages = 50
@@ -19,15 +17,18 @@ actor ParallelListing {
 
     private let source: ListingSource
     private let concurrency: Int
+    /// What pages held ahead of the reader may take, in bytes: with long keys they are fewer.
+    private let bytesAhead: Double
     /// Of the largest page so far.
     private var pageBytes = 1.0
     /// Pages that may be held ahead of the reader.
     private var pageBudget: Double {
-        max(Double(concurrency), min(Limits.pagesAhead * Double(concurrency), Limits.bytesAhead / pageBytes))
+        max(Double(concurrency), min(Limits.pagesAhead * Double(concurrency), bytesAhead / pageBytes))
     }
     private let pageSize: Double
     private var hints: [ObjectKey]
     private let expectedKeys: Int64?
+    private var firstPage: CheckedPage?
 
     private var ranges: [ListingRange] = []
     private var nextID = 0
@@ -37,11 +38,18 @@ actor ParallelListing {
     private var hasStarted = false
     private var isCancelled = false
 
-    /// - Parameter hints: Full keys, ascending.
-    init(_ source: ListingSource, concurrency: Int, hints: [ObjectKey], expectedKeys: Int64?) {
+    /// - Parameters:
+    ///   - hints: Full keys, ascending; the last is thought to be near the end.
+    ///   - firstPage: How the listing begins, where that was asked for before.
+    init(
+        _ source: ListingSource, concurrency: Int, hints: [ObjectKey], expectedKeys: Int64?,
+        firstPage: CheckedPage? = nil, bytesAhead: Double = 46e6
+    ) {
         self.source = source
         self.concurrency = max(1, concurrency)
         self.hints = hints
+        self.bytesAhead = bytesAhead
+        self.firstPage = firstPage
         self.expectedKeys = expectedKeys
         pageSize = Double(source.pageSize)
     }
@@ -81,8 +89,13 @@ actor ParallelListing {
         hasStarted = true
         ranges = [makeRange(after: nil, upper: nil, KeyShape(), nil)]
         // Where rows name many keys the first page need not be waited for: that it is not the only one is all but certain.
-        if concurrency > 1, let expectedKeys, Double(expectedKeys) > 4 * Limits.pagesPerRange * pageSize {
+        if concurrency > 1, let expectedKeys, Double(expectedKeys) > 2 * Limits.pagesPerRange * pageSize {
             _ = cutAtHints(0, source.prefix)
+        }
+        if let page = firstPage.take() {
+            rangesOpened += 1
+            (ranges[0].isOpened, ranges[0].isInFlight) = (true, true)
+            arrived(ranges[0].id, .success(page))
         }
         schedule()
     }
@@ -93,6 +106,9 @@ actor ParallelListing {
         tasks.removeAll()
         wake()
     }
+
+    /// Whether it waits for its reader: as much lies ahead as may.
+    var isAtRest: Bool { hasStarted && tasks.isEmpty }
 
     private func wake() {
         reader?.resume()
@@ -214,11 +230,13 @@ actor ParallelListing {
         let passed = hints.count - ahead.count
         let listed = Double(max(1, ranges[index].keysListed))
         var keysPerHint = passed > 0 ? listed / Double(passed) : nil
-        if let expectedKeys { keysPerHint = max(keysPerHint ?? 0, Double(expectedKeys) / Double(hints.count + 1)) }
+        if let expectedKeys { keysPerHint = max(keysPerHint ?? 0, Double(expectedKeys) / Double(hints.count)) }
         let step = keysPerHint.map { max(1, Int((Limits.pagesPerRange * pageSize / max(1, $0)).rounded())) } ?? 1
         hints = []
-        let chosen = stride(from: step - 1, to: ahead.count, by: step).map { ahead[$0].bytes }
-        guard !chosen.isEmpty else { return false }
+        var chosen = stride(from: step - 1, to: ahead.count, by: step).map { ahead[$0].bytes }
+        guard let end = ahead.last?.bytes else { return false }
+        // Behind the last hint little is expected: whether it is so, its first page tells.
+        if chosen.last != end { chosen.append(end) }
         for key in chosen { ranges[index].shape.observe(key) }
         replaceEnd(of: index, by: chosen, expectedPages: keysPerHint.map { $0 * Double(step) / pageSize })
         return true

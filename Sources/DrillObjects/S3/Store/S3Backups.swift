@@ -47,7 +47,8 @@ struct S3Backup: ObjectBackup, BucketNaming {
     func examine(_ set: BackupSet) async throws -> ComponentState {
         let settings = try settings(for: set)
         let reader = BucketReader(settings, environment)
-        let source = ListingSource(reader.client, .objects, prefix: settings.prefix, place: settings.place)
+        let source = ListingSource(
+            reader.client, .objects, prefix: settings.prefix, place: settings.place, pageSize: 1)
         guard try await source.page(ListingCursor()).entries.count > 0 else {
             return ComponentState(.incomplete("there are no objects in \(settings.place)"))
         }

@@ -58,7 +58,8 @@ final class S3Store: CopySource {
             (seen.keys, seen.tieredNow) = (0, 0)
         }
         guard !isUnlisted else { return UnlistedInventory() }
-        let listing = reader.listing(.objects, request, concurrency: settings.concurrency)
+        let listing = reader.listing(
+            .objects, request, concurrency: settings.concurrency, firstPage: lookup.firstPage)
         return ObjectInventory(listing, storePrefix: settings.prefix) { [self] page in
             let newest = page.modified.max()
             let tiered = page.flags.count { $0.contains(.tiered) }
@@ -98,10 +99,13 @@ extension BucketReader {
     /// Entries of a listing that may be listed once more for a mere guess: a hundred requests.
     static let cheapListing = 100_000
 
-    func listing(_ kind: ListingKind, _ request: InventoryRequest, concurrency: Int) -> ParallelListing {
+    /// - Parameter firstPage: How the listing begins, where that is known.
+    func listing(
+        _ kind: ListingKind, _ request: InventoryRequest, concurrency: Int, firstPage: CheckedPage? = nil
+    ) -> ParallelListing {
         ParallelListing(
             source(kind, request), concurrency: concurrency, hints: hints(request),
-            expectedKeys: request.expectedKeyCount)
+            expectedKeys: request.expectedKeyCount, firstPage: firstPage)
     }
 
     /// Whether the bucket is to be listed, or each key to be asked for.

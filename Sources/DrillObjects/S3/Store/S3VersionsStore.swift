@@ -59,7 +59,8 @@ final class S3VersionsStore: CopySource {
             seen.isUnlisted = seen.isUnlisted || isUnlisted
         }
         guard !isUnlisted else { return UnlistedInventory() }
-        let listing = reader.listing(.versions, request, concurrency: settings.concurrency)
+        let listing = reader.listing(
+            .versions, request, concurrency: settings.concurrency, firstPage: lookup.firstPage)
         return VersionInventory(listing, resolver: resolver, storePrefix: settings.prefix, retention: retention) {
             [self] found in
             seen.withLock { $0.summary = found }
