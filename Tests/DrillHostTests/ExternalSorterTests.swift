@@ -37,7 +37,9 @@ struct ExternalSorterTests {
     }
 
     private func add(_ record: Record, to sorter: ExternalSorter) throws {
-        try record.key.withUnsafeBytes { key in try record.payload.withUnsafeBytes { try sorter.add(key: key, payload: $0) } }
+        try record.key.withUnsafeBytes { key in
+            try record.payload.withUnsafeBytes { try sorter.add(key: key, payload: $0) }
+        }
     }
 
     private func rest(of sorter: ExternalSorter, limit: Int = 100) throws -> [Record] {
@@ -72,7 +74,9 @@ struct ExternalSorterTests {
         try withDirectory { directory in
             let sorter = ExternalSorter(directory: directory, memoryBytes: 1000, runsPerLevel: 2)
             let large = [UInt8](repeating: 5, count: 1 << 20)
-            let records: [Record] = [([2], large), (large, [1]), ([1], []), (large + [0], large), ([], large), ([3], [])]
+            let records: [Record] = [
+                ([2], large), (large, [1]), ([1], []), (large + [0], large), ([], large), ([3], []),
+            ]
             for record in records { try add(record, to: sorter) }
             try sorter.finishAdding()
             let found = try rest(of: sorter)
@@ -89,6 +93,29 @@ struct ExternalSorterTests {
             try sorter.finishAdding()
             #expect(try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty)
             #expect(try rest(of: sorter).count == 1000)
+        }
+    }
+
+    @Test("A file that lost its end is an error, never an end of the records", arguments: [0, 1, 500, 1000, 1999])
+    func filesThatWereCutAreTold(keptBytes: Int) throws {
+        try withDirectory { directory in
+            let sorter = ExternalSorter(directory: directory, memoryBytes: 1500)
+            for index in 0..<500 { try add(([UInt8(index * 7 % 256), UInt8(index % 251)], [1, 2, 3]), to: sorter) }
+            // The files have no names any more, but this process holds them.
+            let held = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap { Int32($0) }
+            let spilled = held.filter { descriptor in
+                let place = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\(descriptor)")
+                return place?.hasPrefix(directory + "/sort-") ?? false
+            }
+            let cut = try #require(spilled.sorted().dropFirst().first)
+            var facts = stat()
+            #expect(fstat(cut, &facts) == 0 && facts.st_size > 100)
+            #expect(ftruncate(cut, min(off_t(keptBytes), facts.st_size - 1)) == 0)
+            let error = #expect(throws: DrillError.self) {
+                try sorter.finishAdding()
+                _ = try rest(of: sorter)
+            }
+            #expect(error?.what == "a file of sorted records was cut short")
         }
     }
 

@@ -18,7 +18,9 @@ struct ReferenceDecoderTests {
     }
 
     /// The rows of these pieces, as they come.
-    private func decode(_ layout: ReferenceLayout, _ pieces: [UInt8]..., isOrdered: Bool = true) throws -> ReferenceBatch? {
+    private func decode(
+        _ layout: ReferenceLayout, _ pieces: [UInt8]..., isOrdered: Bool = true
+    ) throws -> ReferenceBatch? {
         var reader = CopyReader(fieldCount: layout.fieldCount)
         var decoder = ReferenceDecoder(layout, isOrdered: isOrdered)
         for piece in pieces {

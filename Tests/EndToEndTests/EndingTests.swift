@@ -98,18 +98,79 @@ struct EndingTests {
             ["a"], more: ["CREATE TABLE big AS SELECT md5(i::text) AS x FROM generate_series(1, 1500000) i"])
         try shop.set("2026-01-02", database: database, keys: ["a"])
         try shop.drill(Workshop.files)
-        // A tmpfs of 80 MB holds a new cluster and not the table; it is gone with the namespace.
+        // Holds a new cluster and not the table.
+        let ran = try run(shop, inScratchOf: "80m")
+        #expect(ran.status == 2, "\(ran.errors)")
+        #expect(try shop.ledger("SELECT count(*) FROM finding") == ["0"])
+    }
+
+    /// Runs the drill with so much room in scratch, and expects that nothing is left there.
+    /// - Parameter fill: Takes all room that is left once the first object is being copied.
+    private func run(
+        _ shop: Workshop, inScratchOf size: String, fill: Bool = false, variables: [String: String] = [:]
+    ) throws -> Workshop.Ran {
+        let filling = """
+            { until ls '\(shop.root)'/scratch/*/objects >'\(shop.root)/seen' 2>&1; do :; done
+              cat /dev/zero >'\(shop.root)/scratch/filler' 2>'\(shop.root)/full'; } &
+            """
+        // The tmpfs is gone with the namespace.
         let script = """
-            mount -t tmpfs -o size=80m,mode=755 none '\(shop.root)/scratch' || exit 99
+            mkdir -p '\(shop.root)/scratch'
+            mount -t tmpfs -o size=\(size),mode=755 none '\(shop.root)/scratch' || exit 99
+            \(fill ? filling : "")
             '\(Workshop.binary)' run drill.yaml; status=$?
+            rm -f '\(shop.root)/scratch/filler'
             ls -A '\(shop.root)/scratch'
             exit $status
             """
-        let ran = try shop.run(["/usr/bin/env", "unshare", "--mount", "sh", "-c", script])
+        let ran = try shop.run(["/usr/bin/env", "unshare", "--mount", "sh", "-c", script], variables: variables)
         try #require(ran.status != 99, "mounting a tmpfs needs root: \(ran.errors)")
-        #expect(ran.status == 2, "\(ran.errors)")
         #expect(ran.output.trimmingCharacters(in: .whitespacesAndNewlines).isEmpty, "\(ran.output)")
+        return ran
+    }
+
+    private static let access = [
+        "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_EC2_METADATA_DISABLED": "true",
+    ]
+
+    @Test("Rows that are sorted where there is no room for them are no rows that were looked at")
+    func sortingThatRunsFullIsInconclusive() throws {
+        let shop = try Workshop()
+        let standIn = try S3StandIn()
+        standIn.bucket("uploads").put("users/1/avatar.png".utf8)
+        let rows = "SELECT 'users/' || i || '/avatar.png' FROM generate_series(1, 300000) i"
+        try shop.bucketDrill(
+            try shop.filesDatabase([], more: ["INSERT INTO files (key) \(rows)"]),
+            objects: "{ bucket: uploads, kind: s3, endpoint: \"\(standIn.endpoint)\" }")
+        let ran = try run(shop, inScratchOf: "3m", variables: Self.access)
+        #expect(ran.status == 2, "\(ran.errors)")
+        #expect(
+            ran.errors.contains("sorting needs more room than scratch has: No space left on device"), "\(ran.errors)")
+        #expect(ran.errors.contains("Set scratch.directory to a larger disk."), "\(ran.errors)")
         #expect(try shop.ledger("SELECT count(*) FROM finding") == ["0"])
+    }
+
+    @Test("Objects that scratch has no room for are no objects that were looked at")
+    func copyingThatRunsFullIsInconclusive() throws {
+        let shop = try Workshop()
+        let standIn = try S3StandIn()
+        let keys = (1...9).map { "large-\($0)" }
+        for key in keys { standIn.bucket("uploads").put(key.utf8, body: String(repeating: "x", count: 700_000).utf8) }
+        try shop.bucketDrill(
+            try shop.filesDatabase(keys), objects: "{ bucket: uploads, kind: s3, endpoint: \"\(standIn.endpoint)\" }",
+            scratch: ", objects: { kind: directory }")
+        // Known before anything is copied, and learnt in the midst of it.
+        let tooSmall = try run(shop, inScratchOf: "3m", variables: Self.access)
+        #expect(tooSmall.status == 2, "\(tooSmall.errors)")
+        #expect(tooSmall.errors.contains("bytes of room, and 3,1"), "\(tooSmall.errors)")
+        standIn.inject(.latency(.milliseconds(700)), into: .every)
+        let filled = try run(shop, inScratchOf: "20m", fill: true, variables: Self.access)
+        standIn.clearFaults()
+        #expect(filled.status == 2, "\(filled.errors)")
+        #expect(filled.errors.contains("cannot write: no space left on device"), "\(filled.errors)")
+        #expect(String(decoding: try shop.read("full"), as: UTF8.self).contains("No space left"))
+        #expect(try shop.ledger("SELECT count(*) FROM finding") == ["0"])
+        #expect(try run(shop, inScratchOf: "20m", variables: Self.access).status == 0)
     }
 
     @Test func twoRunsAtOnceShareALedger() throws {

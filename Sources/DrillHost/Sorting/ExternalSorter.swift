@@ -23,7 +23,7 @@ final class ExternalSorter: RecordSorter, @unchecked Sendable {
     private var state: SortState
 
     /// - Parameter runsPerLevel: So many runs are merged into one, whose level is one higher.
-    init(directory: String, memoryBytes: Int, runsPerLevel: Int = 256) {
+    init(directory: String, memoryBytes: Int, runsPerLevel: Int = 128) {
         self.directory = directory
         self.memoryBytes = memoryBytes
         state = SortState(directory: directory, runsPerLevel: runsPerLevel)
@@ -87,7 +87,9 @@ private struct SortState: ~Copyable {
         }
         try run.finishWriting(lastKey: buffer.record(buffer.count - 1).key)
         buffer.removeAll()
-        while let level = runs.last?.level, runs.suffix(runsPerLevel).count(where: { $0.level == level }) == runsPerLevel {
+        while let level = runs.last?.level,
+            runs.suffix(runsPerLevel).count(where: { $0.level == level }) == runsPerLevel
+        {
             try mergeLast(runsPerLevel, into: level + 1)
         }
     }

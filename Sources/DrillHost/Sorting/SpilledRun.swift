@@ -23,21 +23,26 @@ final class SpilledRun {
     private var readBytes = 0
 
     init(directory: String, level: Int) throws {
+        descriptor = try Self.openUnnamed(in: directory)
         self.level = level
         place = directory
+    }
+
+    private static func openUnnamed(in directory: String) throws -> Int32 {
         let path = "\(directory)/sort-\(UUID().uuidString)"
-        descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else { throw Self.failed("make a file", directory, errno) }
+        let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw failed("make a file", directory, errno) }
         guard unlink(path) == 0 else {
             let code = errno
-            Foundation.close(descriptor)
-            throw Self.failed("unlink a file", directory, code)
+            close(descriptor)
+            throw failed("unlink a file", directory, code)
         }
+        return descriptor
     }
 
     deinit {
         buffer.deallocate()
-        Foundation.close(descriptor)
+        close(descriptor)
     }
 
     // MARK: Writing

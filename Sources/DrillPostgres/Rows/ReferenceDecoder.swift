@@ -24,11 +24,14 @@ struct ReferenceDecoder: ~Copyable {
     }
 
     var isFull: Bool {
-        keys.count >= Self.batchRows || keys.byteCount + ids.byteCount + buckets.byteCount + otherBytes >= Self.batchBytes
+        keys.count >= Self.batchRows
+            || keys.byteCount + ids.byteCount + buckets.byteCount + otherBytes >= Self.batchBytes
     }
 
     /// Takes one row: its fields, or those behind its key where that was taken off.
-    mutating func add(_ fields: UnsafeRawBufferPointer, key takenOff: UnsafeRawBufferPointer? = nil) throws(PostgresError) {
+    mutating func add(
+        _ fields: UnsafeRawBufferPointer, key takenOff: UnsafeRawBufferPointer? = nil
+    ) throws(PostgresError) {
         var cursor = BinaryCursor(fields)
         if layout.hasBucket {
             let bucket = try cursor.field()

@@ -134,7 +134,8 @@ extension PostgresConnection {
 
     /// Hands on the fields of each row.
     private func copyRows(
-        _ statement: String, _ layout: ReferenceLayout, _ receive: (UnsafeRawBufferPointer) throws(PostgresError) -> Void
+        _ statement: String, _ layout: ReferenceLayout,
+        _ receive: (UnsafeRawBufferPointer) throws(PostgresError) -> Void
     ) throws(PostgresError) {
         var reader = CopyReader(fieldCount: layout.fieldCount)
         let sent = try copyOut("COPY (\(statement)\n) TO STDOUT (FORMAT binary)") { piece throws(PostgresError) in

@@ -236,17 +236,24 @@ import Testing
             let isMarker = kind == .versions && Int.random(in: 0..<9, using: &random) == 0
             let isOdd = Int.random(in: 0..<6, using: &random) == 0
             let name = kind == .objects ? "Contents" : isMarker ? "DeleteMarker" : "Version"
-            let etag = isOdd ? any(["", "&quot;e&amp;1&quot;", "\"d4-12\"", "&quot;d41d8cd98f00b204-2&quot;"]) : "&quot;d41d8cd98f00b204&quot;"
+            let etag =
+                isOdd
+                ? any(["", "&quot;e&amp;1&quot;", "\"d4-12\"", "&quot;d41d8cd98f00b204-2&quot;"])
+                : "&quot;d41d8cd98f00b204&quot;"
             let key = isOdd ? any(["a%20b", "a+b", "&lt;x&gt;", "k/\(index)%25"]) : "users/\(index)/avatar.png"
             let day = any(["2026-11-14", "2026-11-14", "2024-02-29"])
-            let time = isOdd ? any(["23:59:60Z", "14:30:05.123456Z", "14:30:05.000+01:30"]) : "14:30:05.\(100 + index % 900)Z"
+            let time =
+                isOdd ? any(["23:59:60Z", "14:30:05.123456Z", "14:30:05.000+01:30"]) : "14:30:05.\(100 + index % 900)Z"
             let fields = [
                 "<Key>\(key)</Key>", "<LastModified>\(day)T\(time)</LastModified>",
                 isMarker ? "" : isOdd && index % 2 == 0 ? "<ETag/>" : "<ETag>\(etag)</ETag>",
                 isMarker ? "" : "<Size>\(index * 7919 % 1_000_003)</Size>",
-                isMarker ? "" : "<StorageClass>\(isOdd ? any(["GLACIER", "INTELLIGENT_TIERING"]) : "STANDARD")</StorageClass>",
+                isMarker
+                    ? ""
+                    : "<StorageClass>\(isOdd ? any(["GLACIER", "INTELLIGENT_TIERING"]) : "STANDARD")</StorageClass>",
                 kind == .objects
-                    ? "" : "<VersionId>\(isOdd ? "null" : "v\(1000 + index)")</VersionId><IsLatest>\(index % 3 == 0)</IsLatest>",
+                    ? ""
+                    : "<VersionId>\(isOdd ? "null" : "v\(1000 + index)")</VersionId><IsLatest>\(index % 3 == 0)</IsLatest>",
             ]
             let between = isOdd ? any(["", "\n", "<Owner><ID>1</ID></Owner>"]) : ""
             return between.hasPrefix("<")
