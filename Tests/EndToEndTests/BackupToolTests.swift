@@ -69,7 +69,7 @@ import Testing
         func finding() throws -> String {
             try shop.ledger(
                 "SELECT probe || '|' || kind || '|' || coalesce(object_key_text, '') || '|' || observed FROM finding "
-                    + "WHERE run_id = (SELECT max(run_id) FROM run)"
+                    + "WHERE run_id = (SELECT run_id FROM run ORDER BY started_at DESC LIMIT 1)"
             ).joined(separator: "\n")
         }
 
