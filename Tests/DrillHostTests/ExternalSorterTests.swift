@@ -88,7 +88,7 @@ struct ExternalSorterTests {
     @Test("Nothing of what is spilled has a name, so that nothing stays behind")
     func spilledFilesHaveNoName() throws {
         try withDirectory { directory in
-            let sorter = ExternalSorter(directory: directory, memoryBytes: 100)
+            let sorter = ExternalSorter(directory: directory, memoryBytes: 2000)
             for index in 0..<1000 { try add(([UInt8(index * 7 % 256)], [1, 2, 3]), to: sorter) }
             try sorter.finishAdding()
             #expect(try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty)

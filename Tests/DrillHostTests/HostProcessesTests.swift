@@ -158,7 +158,13 @@ import Testing
     }
 
     @Test func noDescriptorOrZombieRemains() async throws {
-        func descriptors() throws -> Int { try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count }
+        // Of the kinds that a child needs; other tests, which run side by side, hold files and sockets.
+        func descriptors() throws -> Int {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count { name in
+                let place = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/" + name)
+                return place?.hasPrefix("pipe:") == true || place?.hasPrefix("anon_inode:[pidfd]") == true
+            }
+        }
         _ = try await processes.run(shell("true"))
         let before = try descriptors()
         for _ in 0..<50 { _ = try await processes.run(shell("echo x; echo y >&2")) }
