@@ -16,6 +16,14 @@ struct DamagedBackupIntegrationTests {
         func take() async throws {
             try await source.sql("CHECKPOINT")
             try await source.baseBackup("one", ["-X", "fetch", "--no-manifest"])
+            // Without a manifest it is the history file that says that the backup has ended, and nobody waits for its archiving.
+            let deadline = ContinuousClock.now + .seconds(60)
+            while try !FileManager.default.contentsOfDirectory(atPath: source.wal).contains(where: {
+                $0.hasSuffix(".backup")
+            }) {
+                try #require(ContinuousClock.now < deadline, "the backup's history file is not archived")
+                try await Task.sleep(for: .milliseconds(10))
+            }
         }
 
         func path(_ relation: String) async throws -> String {

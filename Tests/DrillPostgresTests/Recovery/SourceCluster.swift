@@ -207,7 +207,8 @@ struct SourceCluster: Sendable {
         guard let catalog = try restorer.catalog() else {
             return BackupSet(id: "one", time: nil, place: fixture.folder)
         }
-        for candidate in try await catalog.candidates() where id == nil || candidate.id == id {
+        let candidates = try await catalog.candidates()
+        for candidate in candidates where id == nil || candidate.id == id {
             let set = try await catalog.examined(candidate)
             switch set.state {
             case .usable: return set
@@ -215,7 +216,7 @@ struct SourceCluster: Sendable {
             case .passedOver, .beingWritten: continue
             }
         }
-        throw DrillError(.backupUnusable, "no usable set")
+        throw DrillError(.backupUnusable, "no usable set: \(candidates.map(\.state))")
     }
 
     /// Rows of `public.log`, and the restored set, at that target.
