@@ -132,7 +132,7 @@ struct ExternalSorterTests {
         #expect(throws: DrillError.self) { try add(([1], [2]), to: sorter) }
         sorter.close()
         sorter.close()
-        #expect(try rest(of: sorter).isEmpty)
+        #expect(throws: DrillError.self, "what was closed early is not at its end") { try rest(of: sorter) }
     }
 
     @Test func aDirectoryThatCannotBeWrittenToIsNamed() throws {

@@ -250,6 +250,23 @@ struct ReferenceRowsIntegrationTests {
         }
     }
 
+    @Test("Large rows are handed on a few at a time, sorted or not", arguments: [true, false])
+    func largeRowsAreHandedOnInParts(isSorted: Bool) async throws {
+        try await TestServer.withDatabase(
+            "CREATE TABLE files AS SELECT lpad(n::text, 200000, 'x') AS key FROM generate_series(1, 40) n"
+        ) { parameters in
+            let stream = try await PostgresDatabase.open(parameters).references(
+                table("public.files"), sorter: isSorted ? MemorySorters().makeSorter(in: "") : nil)
+            var count = 0
+            while let batch = try await stream.next() {
+                #expect(batch.count <= 3, "half a megabyte and the row that exceeds it")
+                count += batch.count
+            }
+            #expect(count == 40)
+            await stream.cancel()
+        }
+    }
+
     @Test func manyBatchesArriveWhole() async throws {
         try await TestServer.withDatabase(
             "CREATE TABLE files AS SELECT n AS id, md5(n::text) AS key, n AS size FROM generate_series(1, 100000) n"

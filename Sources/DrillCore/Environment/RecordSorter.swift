@@ -11,7 +11,7 @@ package protocol RecordSorter: Sendable {
     func next(
         limit: Int, _ body: (_ key: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) throws -> Void
     ) throws -> Int
-    /// Removes the files; harmless when called twice.
+    /// Removes the files; harmless when called twice. Nothing can be read afterwards.
     func close()
 }
 

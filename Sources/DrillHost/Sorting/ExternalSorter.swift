@@ -59,6 +59,7 @@ private struct SortState: ~Copyable {
     var buffer = RecordBuffer()
     var prefix = SharedPrefix()
     var isAdding = true
+    private var isClosed = false
     var added: Int64 = 0
     private var runs: [SpilledRun] = []
     private var merge: RunMerge?
@@ -122,6 +123,10 @@ private struct SortState: ~Copyable {
     mutating func next(
         limit: Int, _ body: (_ key: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) throws -> Void
     ) throws -> Int {
+        // What was closed early must not look as if it had come to its end.
+        guard !isClosed else {
+            throw DrillError(.couldNotLook, "sorted records were asked for after sorting had been ended", at: directory)
+        }
         var count = 0
         if merge == nil {
             while count < limit, position < buffer.count {
@@ -151,7 +156,7 @@ private struct SortState: ~Copyable {
         isAdding = false
         (runs, merge) = ([], nil)
         buffer = RecordBuffer()
-        added = handedOut
+        isClosed = true
     }
 }
 

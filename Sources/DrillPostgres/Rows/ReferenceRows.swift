@@ -126,9 +126,12 @@ extension PostgresConnection {
         try sorter.finishAdding()
         var decoder = ReferenceDecoder(layout, isOrdered: true)
         let hasBucket = layout.hasBucket
-        while try sorter.next(limit: 1024, { try decoder.add($1, key: hasBucket ? nil : $0) }) > 0 {
+        // After each row: a few may be as large as a batch.
+        func take(_ key: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) throws {
+            try decoder.add(payload, key: hasBucket ? nil : key)
             if decoder.isFull { try batches.handOn(decoder.takeBatch()) }
         }
+        while try sorter.next(limit: 1024, take) > 0 {}
         try batches.handOn(decoder.takeBatch())
     }
 

@@ -49,7 +49,9 @@ struct S3Backup: ObjectBackup, BucketNaming {
         let reader = BucketReader(settings, environment)
         let source = ListingSource(
             reader.client, .objects, prefix: settings.prefix, place: settings.place, pageSize: 1)
-        guard try await source.page(ListingCursor()).entries.count > 0 else {
+        let page = try await source.page(ListingCursor())
+        // Of an empty page that others follow the drill's own listing makes what it is.
+        guard page.entries.count > 0 || page.next != nil else {
             return ComponentState(.incomplete("there are no objects in \(settings.place)"))
         }
         return ComponentState(.usable)
